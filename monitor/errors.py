@@ -1,0 +1,42 @@
+"""Every exception that ``monitor`` raises on purpose, with the exit code each ends the program with.
+
+MonitorError
+├── UsageError     2  a flag, a setting or an input file that cannot be used
+├── CaptureError   3  no audio device, or it failed
+├── ModelError     4  the STSER checkpoint or the recogniser's model cannot be used
+└── PublishError   5  a port is taken, or a broker address cannot be used
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MonitorError(Exception):
+    """Root of the errors of ``monitor``."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(MonitorError):
+    """A flag, a setting or an input file that cannot be used."""
+
+    exit_code = 2
+
+
+class CaptureError(MonitorError):
+    """The audio device is unknown, cannot be opened or has failed."""
+
+    exit_code = 3
+
+
+class ModelError(MonitorError):
+    """The STSER checkpoint or the recogniser's model cannot be used."""
+
+    exit_code = 4
+
+
+class PublishError(MonitorError):
+    """A port is taken, or a broker address cannot be used."""
+
+    exit_code = 5

@@ -1,0 +1,78 @@
+"""What the pipeline needs of its parts, as Protocols. Each part is an async context manager that
+owns its device, thread or socket from entry to exit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Protocol, Self
+
+from monitor.events import AudioFrame, AudioGap, Samples, Transcript, WireEvent
+
+
+class Part(Protocol):
+    """Something with a lifetime."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class AudioSource(Part, Protocol):
+    """Audio of one stream: a device, a file or a pipe."""
+
+    @property
+    def name(self) -> str:
+        """The device's or the file's name, for people."""
+        ...
+
+    @property
+    def live(self) -> bool:
+        """True where the audio comes at its own pace and cannot be made to wait."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[AudioFrame | AudioGap]:
+        """Frames and gaps in stream order until the source ends or :meth:`stop` is called."""
+        ...
+
+    def stop(self) -> None:
+        """End the iteration after what has been captured so far. Idempotent."""
+        ...
+
+
+class Transcriber(Part, Protocol):
+    """A recogniser that listens while the speech goes on. Calls come in stream order."""
+
+    @property
+    def name(self) -> str:
+        """Name of its model."""
+        ...
+
+    def begin(self, utterance: int, start: int) -> None:
+        """A segment has opened at sample ``start``. Returns at once."""
+        ...
+
+    def feed(self, samples: Samples) -> None:
+        """Further audio of the open segment. Returns at once."""
+        ...
+
+    async def wait_ready(self) -> None:
+        """Wait until little of what was fed is left to do. For sources that can be made to wait."""
+        ...
+
+    async def finish(self, end: int) -> Transcript | None:
+        """The words of the open segment up to sample ``end``; None where the recogniser failed on it."""
+        ...
+
+
+class Publisher(Part, Protocol):
+    """A channel to consumers."""
+
+    def publish(self, event: WireEvent) -> None:
+        """Take an event for delivery. Returns at once; never raises for a slow or absent consumer."""
+        ...
