@@ -3,7 +3,7 @@ owns its device, thread or socket from entry to exit."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -65,8 +65,12 @@ class Transcriber(Part, Protocol):
         """Wait until little of what was fed is left to do. For sources that can be made to wait."""
         ...
 
-    async def finish(self, end: int) -> Transcript | None:
-        """The words of the open segment up to sample ``end``; None where the recogniser failed on it."""
+    def finish(self, end: int) -> Awaitable[Transcript | None]:
+        """Close the open segment at sample ``end``; takes its place in the order of calls at once.
+
+        Returns:
+            To be awaited for the words; None where the recogniser failed on this segment.
+        """
         ...
 
 
