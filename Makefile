@@ -1,0 +1,43 @@
+# Two commands: `make run` (listen, or play the bundled recording) and `make test`.
+# Each sets up what it needs by itself, and needs no network once that is in place.
+
+PYTHON ?= python3
+VENV := .venv
+TEST_VENV := .venv-test
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+RUN_PACKAGES := libportaudio2
+TEST_PACKAGES := libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto flite sox ffmpeg chromium
+SOURCES := $(shell git ls-files config stser_core monitor training 2>/dev/null)
+
+.PHONY: run test lint types check bench clean
+
+run: $(VENV)/installed
+	@$(VENV)/bin/stser-monitor $(ARGS)
+
+test: $(TEST_VENV)/installed check
+	@$(ONE_THREAD) PYTHONASYNCIODEBUG=1 $(TEST_VENV)/bin/python -X dev -m pytest $(ARGS)
+
+check: lint types
+
+lint: $(TEST_VENV)/installed
+	@$(TEST_VENV)/bin/ruff check . && $(TEST_VENV)/bin/ruff format --check .
+
+types: $(TEST_VENV)/installed
+	@$(TEST_VENV)/bin/mypy
+
+bench: $(TEST_VENV)/installed
+	@$(ONE_THREAD) $(TEST_VENV)/bin/python -m bench $(ARGS)
+
+# The stamp follows the sources, so that `make run` always runs what is checked out.
+$(VENV)/installed: pyproject.toml constraints.txt $(SOURCES)
+	@./setup/packages $(RUN_PACKAGES)
+	@./setup/venv $(PYTHON) $(VENV) .
+	@touch $@
+
+$(TEST_VENV)/installed: pyproject.toml constraints.txt
+	@./setup/packages $(TEST_PACKAGES)
+	@./setup/venv $(PYTHON) $(TEST_VENV) -e '.[train,test,bench]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(TEST_VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,62 @@
+"""The house rules that the file list promises: who may import whom, and one home for each library."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+MAY_IMPORT = {
+    "config": set[str](),
+    "stser_core": {"config"},
+    "training": {"config", "stser_core"},
+    "monitor": {"config", "stser_core"},
+}
+ONLY_HOME = {
+    "sounddevice": "monitor/capture.py",
+    "vosk": "monitor/asr.py",
+    "websockets": "monitor/publish/websocket.py",
+    "aiomqtt": "monitor/publish/mqtt.py",
+    "onnxruntime": "stser_core/engine.py",
+    "tokenizers": "stser_core/text.py",
+}
+TORCH_FREE = {"config", "monitor"}
+TRAINING_ONLY = {"torch", "transformers", "librosa", "sklearn", "opensmile", "onnx"}
+FILES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of everything that a file imports, at any depth of it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_point_inwards_and_each_library_has_one_home(path: Path) -> None:
+    home = path.relative_to(ROOT)
+    package, imports = home.parts[0], imported(path)
+    assert imports & MAY_IMPORT.keys() <= MAY_IMPORT[package] | {package}
+    strangers = {name for name in imports & ONLY_HOME.keys() if ONLY_HOME[name] != home.as_posix()}
+    assert not strangers, f"{home} imports {strangers}, whose home is elsewhere"
+    if package in {"stser_core", "config"}:
+        assert not imports & {"asyncio", "threading", "socket"}, "the core is synchronous"
+    if package in TORCH_FREE:
+        assert not imports & TRAINING_ONLY, f"{home} would pull training packages into the run time"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_file_hides_its_subject_behind_a_catch_all_name(path: Path) -> None:
+    assert path.stem not in {"utils", "util", "helpers", "helper", "misc", "common", "manager"}
+
+
+def test_nothing_in_the_repository_unpickles() -> None:
+    for path in FILES:
+        assert not imported(path) & {"pickle", "shelve", "marshal", "joblib"}, path
