@@ -1,0 +1,1 @@
+"""The live pipeline: one file a stage, in the order the audio walks."""

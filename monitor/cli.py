@@ -1,0 +1,233 @@
+"""``stser-monitor``: flags and settings in, a running pipeline out, an exit code at the end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from config.loader import SettingsError, build, load
+from monitor.errors import ModelError, MonitorError, UsageError
+from monitor.logs import configure_logging
+from monitor.settings import MonitorSettings
+from stser_core.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+EPILOG = """\
+Standard output carries events only; everything else goes to standard error.
+Exit codes: 0 orderly, 2 usage, settings or input file, 3 audio device, 4 model, 5 broker or port.
+"""
+
+FLAG_SETTINGS = {
+    "device": "capture.device",
+    "node": "node",
+    "stream": "stream",
+    "model": "ensemble.checkpoint",
+    "classifiers": "ensemble.classifiers",
+    "vosk_model": "asr.model",
+    "asr": "asr.enabled",
+    "ws_host": "websocket.host",
+    "ws_port": "websocket.port",
+    "ws": "websocket.enabled",
+    "allow_origin": "websocket.allow_origins",
+    "max_clients": "websocket.max_clients",
+    "mqtt_url": "mqtt.url",
+    "mqtt_prefix": "mqtt.prefix",
+    "transcript": "transcript",
+    "silence_ms": "segmenter.silence_ms",
+    "log_format": "log_format",
+}
+"""Each flag that stands for a setting, by its dotted name."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every flag of ``stser-monitor``; those that were not given leave no trace in the result."""
+    flags = argparse.ArgumentParser(
+        prog="stser-monitor",
+        description="Listen to a microphone, judge the emotion of each utterance, publish it.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    flags.add_argument("--version", action="version", version=f"%(prog)s {version('stser-monitor')}")
+    flags.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
+    _add_input_flags(flags.add_argument_group("audio in"))
+    _add_model_flags(flags.add_argument_group("models"))
+    _add_output_flags(flags.add_argument_group("events out"))
+    return flags
+
+
+def _add_input_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--device",
+        metavar="INDEX|NAME",
+        help="microphone: index or part of its name (default: the system's; without one, a demo)",
+    )
+    group.add_argument(
+        "-l", "--list-devices", action="store_true", help="list the microphones and exit"
+    )
+    group.add_argument(
+        "--input",
+        metavar="FILE|-",
+        help="WAV, FLAC, Ogg, Opus or MP3 instead of a microphone; - for 16 kHz mono PCM16 on standard input",
+    )
+    group.add_argument(
+        "--pace",
+        choices=("realtime", "max"),
+        help="speed of a file: as it was spoken, or as fast as it goes (default: max)",
+    )
+    group.add_argument(
+        "--silence-ms", type=int, metavar="MS", help="silence that ends an utterance (default: 400)"
+    )
+    group.add_argument("--node", help="name of this machine in topics (default: the host name)")
+    group.add_argument("--stream", help="name of the audio stream in topics (default: mic)")
+
+
+def _add_model_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--model", type=Path, metavar="DIR", help="STSER checkpoint folder")
+    group.add_argument(
+        "--classifiers",
+        type=lambda text: tuple(text.split(",")),
+        metavar="LIST",
+        help="any of speech,text,bimodal (default: all; their average is the verdict)",
+    )
+    group.add_argument(
+        "--vosk-model",
+        metavar="DIR|NAME",
+        help="recogniser's model: a folder, or a name such as vosk-model-small-en-us-0.15, fetched once",
+    )
+    group.add_argument(
+        "--no-asr", dest="asr", action="store_false", help="no recogniser: judge the voice alone"
+    )
+
+
+def _add_output_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--events", metavar="FILE|-", help="where events are written (default: standard output)"
+    )
+    group.add_argument(
+        "--format",
+        choices=("jsonl", "human"),
+        help="shape of the written events (default: human on a terminal, else jsonl)",
+    )
+    group.add_argument("--ws-host", metavar="HOST", help="address to serve on (default: 127.0.0.1)")
+    group.add_argument(
+        "--ws-port", type=int, metavar="PORT", help="port to serve on; 0 picks one (default: 8765)"
+    )
+    group.add_argument(
+        "--no-ws", dest="ws", action="store_false", help="no dashboard and no WebSocket"
+    )
+    group.add_argument(
+        "--allow-origin",
+        action="append",
+        metavar="ORIGIN",
+        help="web page origin that may subscribe, such as https://example.org; may be repeated",
+    )
+    group.add_argument("--max-clients", type=int, metavar="N", help="subscribers at once")
+    group.add_argument(
+        "--mqtt-url", metavar="URL", help="broker, such as mqtt://user:password@host:1883"
+    )
+    group.add_argument("--mqtt-prefix", metavar="PREFIX", help="first part of topics (default: stser)")
+    group.add_argument(
+        "--no-transcript",
+        dest="transcript",
+        action="store_false",
+        help="leave the recognised words out of events",
+    )
+    group.add_argument("--log-format", choices=("text", "json"), help="shape of log lines")
+
+
+def settings_from(flags: argparse.Namespace) -> MonitorSettings:
+    """The settings file, if any, with the flags on top.
+
+    Raises:
+        UsageError: A flag or a setting breaks a rule.
+    """
+    given: dict[str, Any] = vars(flags)
+    overrides = {FLAG_SETTINGS[flag]: value for flag, value in given.items() if flag in FLAG_SETTINGS}
+    try:
+        if "config" in given:
+            return load(given["config"], MonitorSettings, overrides=overrides)
+        return build(MonitorSettings, overrides=overrides)
+    except SettingsError as error:
+        raise UsageError(str(error)) from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit code."""
+    flags = parser().parse_args(arguments)
+    try:
+        settings = settings_from(flags)
+        configure_logging(settings.log_format)
+        if "list_devices" in flags:
+            return _list_devices()
+        return asyncio.run(_run(settings, flags))
+    except MonitorError as error:
+        sys.stderr.write(f"stser-monitor: {error}\n")
+        return error.exit_code
+    except CheckpointError as error:
+        sys.stderr.write(f"stser-monitor: {error}\n")
+        return ModelError.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _list_devices() -> int:
+    from monitor.capture import list_devices
+
+    devices = list_devices()
+    for device in devices:
+        mark = "*" if device.default else " "
+        sys.stdout.write(
+            f"{mark} {device.index:3d}  {device.name}  "
+            f"({device.channels} ch, {device.sample_rate_hz} Hz)\n"
+        )
+    if not devices:
+        sys.stderr.write("No microphone found. Plug one in, or try --input FILE.\n")
+    return 0
+
+
+async def _run(settings: MonitorSettings, flags: argparse.Namespace) -> int:
+    from monitor.assembly import assemble
+
+    pipeline, source = assemble(
+        settings,
+        input_path=getattr(flags, "input", None),
+        pace=getattr(flags, "pace", None),
+        events=getattr(flags, "events", "-"),
+        event_format=getattr(flags, "format", None),
+    )
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+
+    def stop() -> None:
+        """First signal: end orderly. Second: at once."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        logger.info("stopping: publishing what was said so far")
+        source.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        await pipeline.run()
+    except* MonitorError as group:
+        raise _first(group) from group
+    return 0
+
+
+def _first(group: BaseExceptionGroup[MonitorError]) -> MonitorError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, MonitorError)
+    return error

@@ -1,0 +1,221 @@
+"""The stages of one stream, from source to publishers, and the order in which they start and end.
+
+    source -> Segmenter -> (recogniser, log-mel) -> ensemble -> events -> publishers
+
+Two tasks share the work. ``_listen`` takes frames as they come, cuts them and feeds the recogniser
+and the log-mel while the speech goes on. ``_judge`` takes closed segments in order, awaits their words
+and their verdict, and announces them. Audio is dropped in one place only, the live source's own mailbox,
+which says so with an :class:`AudioGap`; a file waits instead. So each segment leads to exactly
+one utterance event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.abstention import AbstentionSettings, readable, reasons
+from monitor.errors import CaptureError
+from monitor.events import (
+    SAMPLE_RATE_HZ,
+    AudioFrame,
+    AudioGap,
+    DeviceOverflow,
+    Happening,
+    Latency,
+    MonitorStarted,
+    MonitorStopped,
+    Segment,
+    SpeechAudio,
+    SpeechBegan,
+    SpeechEnded,
+    SpeechStarted,
+    Transcript,
+    UtteranceEmotion,
+    to_ms,
+)
+from monitor.inference import EnsembleWorker, StreamInference
+from monitor.ports import AudioSource, Publisher, Transcriber
+from monitor.publish.wire import WireEncoder
+from monitor.segmenter import Segmenter
+from monitor.state import EmotionState
+
+logger = logging.getLogger(__name__)
+
+PENDING_SEGMENTS = 8
+"""Closed segments that may wait for their verdict before ``_listen`` waits, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ClosedSegment:
+    segment: Segment
+    log_mel: NDArray[np.float32]
+    transcript: Awaitable[Transcript | None] | None
+    closed_s: float
+    """``time.perf_counter()`` at the VAD's decision."""
+
+
+class Pipeline:
+    """Runs one stream until its source ends. Use once.
+
+    Everything that has a lifetime is entered by :meth:`run` and left by it, in this order on the way
+    out: source, recogniser, ensemble, publishers.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: AudioSource,
+        segmenter: Segmenter,
+        transcriber: Transcriber | None,
+        ensemble: EnsembleWorker,
+        encoder: WireEncoder,
+        publishers: Sequence[Publisher],
+        state: EmotionState,
+        abstention: AbstentionSettings,
+        started: Callable[[EnsembleWorker], MonitorStarted],
+    ) -> None:
+        self._source = source
+        self._segmenter = segmenter
+        self._transcriber = transcriber
+        self._ensemble = ensemble
+        self._encoder = encoder
+        self._publishers = publishers
+        self._state = state
+        self._abstention = abstention
+        self._started = started
+        self._closed: asyncio.Queue[_ClosedSegment | None] = asyncio.Queue(PENDING_SEGMENTS)
+        self._inference: StreamInference
+        self._failure: CaptureError | None = None
+        self._clock = 0
+        self._utterances = 0
+        self._dropped = {"gaps": 0, "samples": 0, "transcripts": 0}
+
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Listen, judge and publish until the source ends; then publish what is left.
+
+        Args:
+            ready: Called once when everything is open and the first frame may come.
+
+        Raises:
+            MonitorError: A part cannot be opened, or the device has failed.
+            CheckpointError: The ensemble cannot be loaded.
+        """
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._ensemble)
+            self._inference = StreamInference(self._ensemble)
+            if self._transcriber is not None:
+                await stack.enter_async_context(self._transcriber)
+            for publisher in self._publishers:
+                await stack.enter_async_context(publisher)
+            await stack.enter_async_context(self._source)
+            self._announce(self._started(self._ensemble))
+            ready()
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._listen(), name="listen")
+                    tasks.create_task(self._judge(), name="judge")
+                if self._failure is not None:
+                    raise self._failure
+            finally:
+                self._announce(
+                    MonitorStopped(
+                        audio_ms=to_ms(self._clock),
+                        utterances=self._utterances,
+                        dropped=dict(self._dropped),
+                    )
+                )
+
+    def _announce(self, happening: Happening) -> None:
+        event = self._encoder.encode(happening)
+        for publisher in self._publishers:
+            publisher.publish(event)
+
+    async def _listen(self) -> None:
+        """Frames in; closed segments out to :meth:`_judge`."""
+        try:
+            async for audio in self._source:
+                await self._hear(audio)
+        except CaptureError as error:
+            # Raised by run() once what was said before the device failed has been published.
+            self._failure = error
+        for output in self._segmenter.flush():
+            await self._advance(output)
+        await self._closed.put(None)
+
+    async def _hear(self, audio: AudioFrame | AudioGap) -> None:
+        if isinstance(audio, AudioGap):
+            self._clock = audio.start + audio.length
+            self._dropped["gaps"] += 1
+            self._dropped["samples"] += audio.length
+            self._announce(DeviceOverflow(self._source.name, 1, audio.length))
+        else:
+            self._clock = audio.start + len(audio.samples)
+        for output in self._segmenter.push(audio):
+            await self._advance(output)
+
+    async def _advance(self, output: SpeechStarted | SpeechAudio | Segment) -> None:
+        match output:
+            case SpeechStarted(utterance=utterance, start=start):
+                self._inference.begin()
+                if self._transcriber is not None:
+                    self._transcriber.begin(utterance, start)
+                self._announce(SpeechBegan(utterance, start))
+            case SpeechAudio(samples=samples):
+                self._inference.feed(samples)
+                if self._transcriber is not None:
+                    self._transcriber.feed(samples)
+                    if not self._source.live:
+                        await self._transcriber.wait_ready()
+            case Segment():
+                await self._close(output)
+
+    async def _close(self, segment: Segment) -> None:
+        closed_s = time.perf_counter()
+        transcript = None if self._transcriber is None else self._transcriber.finish(segment.end)
+        self._announce(SpeechEnded(segment.utterance, segment.start, segment.end))
+        log_mel = self._inference.close(segment)
+        await self._closed.put(_ClosedSegment(segment, log_mel, transcript, closed_s))
+
+    async def _judge(self) -> None:
+        """Closed segments in, in order; one utterance event out for each."""
+        while (closed := await self._closed.get()) is not None:
+            self._utterances += 1
+            utterance = await self._verdict(closed)
+            self._announce(utterance)
+            change = self._state.update(utterance)
+            if change is not None:
+                self._announce(change)
+
+    async def _verdict(self, closed: _ClosedSegment) -> UtteranceEmotion:
+        segment = closed.segment
+        transcript = None if closed.transcript is None else await closed.transcript
+        if closed.transcript is not None and transcript is None:
+            self._dropped["transcripts"] += 1
+        heard_s = time.perf_counter()
+        words = None
+        if transcript is not None and readable(transcript, self._abstention):
+            words = [word.word for word in transcript.words]
+        verdict = await self._inference.judge(closed.log_mel, words)
+        judged_s = time.perf_counter()
+        abstained = reasons(segment, transcript, verdict, self._abstention)
+        return UtteranceEmotion(
+            segment=segment,
+            verdict=verdict,
+            transcript=transcript,
+            abstained=abstained,
+            latency=Latency(
+                endpoint=(segment.closed_at - segment.speech_end) * 1000 / SAMPLE_RATE_HZ,
+                asr=(heard_s - closed.closed_s) * 1000,
+                inference=(judged_s - heard_s) * 1000,
+                publish=(time.perf_counter() - judged_s) * 1000,
+            ),
+            model=self._ensemble.model,
+        )

@@ -1,0 +1,84 @@
+"""Every setting of the monitor in one tree; ``config/monitor.toml`` lists them with their defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from monitor.abstention import AbstentionSettings
+from monitor.asr import AsrSettings
+from monitor.capture import CaptureSettings
+from monitor.publish.mqtt import MqttSettings
+from monitor.publish.websocket import WebSocketSettings
+from monitor.segmenter import SegmenterSettings
+from monitor.state import StateSettings
+from monitor.vad import VadSettings
+
+ClassifierName = Literal["speech", "text", "bimodal"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnsembleSettings:
+    """Which weights judge, and which of their classifiers are averaged."""
+
+    checkpoint: Path | None = None
+    """Folder of a checkpoint; without it, the one in the package."""
+    classifiers: tuple[ClassifierName, ...] = ("speech", "text", "bimodal")
+    """Classifiers whose average is the verdict."""
+    engine: Literal["onnx", "torch"] = "onnx"
+    """ONNX Runtime, or PyTorch as the reference (needs the extra ``train``)."""
+
+    def __post_init__(self) -> None:
+        if not self.classifiers:
+            raise ValueError(
+                "ensemble.classifiers must name at least one of speech, text, bimodal: "
+                "with none there is no verdict."
+            )
+        if len(set(self.classifiers)) != len(self.classifiers):
+            raise ValueError(
+                f"ensemble.classifiers ({', '.join(self.classifiers)}) names one twice: "
+                "each counts once in the average."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorSettings:
+    """The whole settings file. Every table and key may be left out."""
+
+    node: str = ""
+    """Name of this machine in sources and topics; empty for the host name."""
+    stream: str = "mic"
+    """Name of the audio stream in sources and topics."""
+    transcript: bool = True
+    """False leaves the recognised words out of every event; they still inform the verdict."""
+    log_format: Literal["text", "json"] = "text"
+    """Shape of the log lines on standard error."""
+    capture: CaptureSettings = CaptureSettings()
+    vad: VadSettings = VadSettings()
+    segmenter: SegmenterSettings = SegmenterSettings()
+    asr: AsrSettings = AsrSettings()
+    ensemble: EnsembleSettings = EnsembleSettings()
+    abstention: AbstentionSettings = AbstentionSettings()
+    state: StateSettings = StateSettings()
+    websocket: WebSocketSettings = WebSocketSettings()
+    mqtt: MqttSettings = MqttSettings()
+
+    def __post_init__(self) -> None:
+        for name, value in (("node", self.node), ("stream", self.stream)):
+            if not re.fullmatch(r"[a-zA-Z0-9_-]*", value) or (name == "stream" and not value):
+                raise ValueError(
+                    f"{name} ({value!r}) must be made of letters, digits, '_' and '-': "
+                    "it becomes part of topics and source names."
+                )
+
+    def digest(self) -> str:
+        """``sha256:...`` of all settings but the broker's address, which may hold a password."""
+        tree = dataclasses.asdict(self)
+        tree["mqtt"].pop("url", None)
+        text = json.dumps(tree, sort_keys=True, default=str)
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
