@@ -1,0 +1,142 @@
+"""Speaker and channel adaptation: log-mel normalised by what the stream has been heard to say.
+
+Knowing a speaker's own average spectrum is worth more than any model (docs/results), but a live monitor
+knows nothing at the first utterance. So the mean and deviation of each mel bin are estimated from
+all speech of the stream up to and including the utterance, and shrunk towards the training corpora
+by pseudo-counts: the less was heard, the more the prior counts. Training simulates the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stser_core.errors import ShapeError
+from stser_core.features import LogMel
+
+_LEAST_DEVIATION = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptationSettings:
+    """How fast the evidence of a stream replaces the training prior, in frames of 10 ms.
+
+    A pseudo-count of ``k`` frames gives the evidence the weight ``n / (n + k)`` after ``n`` frames.
+    """
+
+    level_frames: float = 20.0
+    """For the mean over all bins: microphone gain and distance say nothing about emotion, so soon."""
+    shape_frames: float = 100.0
+    """For each bin's mean around that level: the speaker's and the room's spectrum."""
+    deviation_frames: float = 400.0
+    """For each bin's deviation, which needs more frames to be known."""
+
+    def __post_init__(self) -> None:
+        for name in ("level_frames", "shape_frames", "deviation_frames"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"adaptation.{name} ({getattr(self, name):g}) must not be negative."
+                )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogMelStatistics:
+    """How many log-mel frames were heard, and their mean and spread per mel bin.
+
+    Merging is exact: the statistics of two recordings merged are those of the joined recording.
+    """
+
+    count: float
+    """Frames heard; a fraction after :meth:`capped`."""
+    mean: NDArray[np.float64]
+    """``(mels,)``; zeros where nothing was heard."""
+    squares: NDArray[np.float64]
+    """Sum of squared deviations from the mean, ``(mels,)``."""
+
+    @classmethod
+    def empty(cls, n_mels: int) -> Self:
+        """Nothing heard yet."""
+        return cls(0.0, np.zeros(n_mels), np.zeros(n_mels))
+
+    @classmethod
+    def of(cls, log_mel: LogMel) -> Self:
+        """Statistics of the frames of one recording, ``(time, mels)``."""
+        if log_mel.ndim != 2:
+            raise ShapeError(f"log_mel must be (time, mels), got {log_mel.shape}.")
+        if len(log_mel) == 0:
+            return cls.empty(log_mel.shape[1])
+        frames = log_mel.astype(np.float64)
+        mean = frames.mean(axis=0)
+        return cls(float(len(frames)), mean, np.square(frames - mean).sum(axis=0))
+
+    @property
+    def n_mels(self) -> int:
+        return len(self.mean)
+
+    @property
+    def variance(self) -> NDArray[np.float64]:
+        """Per mel bin, ``(mels,)``; zeros where nothing was heard."""
+        return self.squares / self.count if self.count > 0 else self.squares
+
+    def merge(self, other: LogMelStatistics) -> LogMelStatistics:
+        """Statistics of both together (Chan, Golub and LeVeque, 1979)."""
+        if self.n_mels != other.n_mels:
+            raise ShapeError(f"cannot merge statistics of {self.n_mels} and {other.n_mels} mels.")
+        count = self.count + other.count
+        if count == 0:
+            return self
+        step = other.mean - self.mean
+        share = other.count / count
+        squares = self.squares + other.squares + np.square(step) * (self.count * share)
+        return LogMelStatistics(count, self.mean + step * share, squares)
+
+    def capped(self, count: float) -> LogMelStatistics:
+        """The same mean and variance, known from at most ``count`` frames: old evidence fades."""
+        if self.count <= count:
+            return self
+        return LogMelStatistics(count, self.mean, self.squares * (count / self.count))
+
+
+def normalise(
+    log_mel: LogMel,
+    heard: LogMelStatistics | None,
+    prior: LogMelStatistics,
+    settings: AdaptationSettings,
+) -> LogMel:
+    """Give each mel bin roughly zero mean and unit deviation over the speaker's speech.
+
+    Args:
+        log_mel: Speech frames of one utterance, float32 ``(time, mels)``.
+        heard: Speech of the stream before this utterance; None where there was none.
+        prior: Speech of the training corpora.
+        settings: How fast evidence replaces the prior.
+
+    Returns:
+        float32 ``(time, mels)``.
+
+    Raises:
+        ShapeError: If the numbers of mels differ.
+    """
+    evidence = LogMelStatistics.of(log_mel)
+    if heard is not None:
+        evidence = heard.merge(evidence)
+    if evidence.n_mels != prior.n_mels:
+        raise ShapeError(f"log_mel has {evidence.n_mels} mels, the prior {prior.n_mels}.")
+    offset = evidence.mean - prior.mean
+    level = offset.mean()
+    mean = (
+        prior.mean
+        + level * _weight(evidence.count, settings.level_frames)
+        + (offset - level) * _weight(evidence.count, settings.shape_frames)
+    )
+    trust = _weight(evidence.count, settings.deviation_frames)
+    variance = trust * evidence.variance + (1 - trust) * prior.variance
+    scale = 1 / np.sqrt(np.maximum(variance, _LEAST_DEVIATION**2))
+    return log_mel * scale.astype(np.float32) - (mean * scale).astype(np.float32)
+
+
+def _weight(count: float, pseudo_count: float) -> float:
+    return count / (count + pseudo_count) if count > 0 else 0.0

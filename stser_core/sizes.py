@@ -1,0 +1,108 @@
+"""The sizes of the networks: all that is needed to rebuild them, and part of every manifest. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechModelSettings:
+    """The smodel. Time is in log-mel frames of 10 ms before the pooling."""
+
+    n_mels: int = 64
+    """Mel bins of the input."""
+    channels: int = 32
+    """Feature maps of the convolution."""
+    kernel_time: int = 5
+    """Frames under the convolution kernel; odd."""
+    kernel_mels: int = 3
+    """Mel bins under the convolution kernel; odd."""
+    pool_time: int = 4
+    """Frames that the max pooling joins: the step of the LSTM and of the attention is 40 ms."""
+    pool_mels: int = 4
+    """Mel bins that the max pooling joins."""
+    hidden: int = 96
+    """Units of the LSTM in each direction."""
+    heads: int = 4
+    """Heads of the self-attention."""
+    dropout: float = 0.3
+    """Share dropped before and after the LSTM and after the attention, while training."""
+
+    def __post_init__(self) -> None:
+        if self.kernel_time % 2 == 0 or self.kernel_mels % 2 == 0:
+            raise ValueError(
+                f"speech.kernel_time ({self.kernel_time}) and speech.kernel_mels "
+                f"({self.kernel_mels}) must be odd, so that a frame is the centre of its kernel."
+            )
+        if min(self.channels, self.hidden, self.pool_time) < 1:
+            raise ValueError(
+                "speech.channels, speech.hidden and speech.pool_time must be positive."
+            )
+        if not 1 <= self.pool_mels <= self.n_mels:
+            raise ValueError(
+                f"speech.pool_mels ({self.pool_mels}) must be in [1, speech.n_mels ({self.n_mels})]."
+            )
+        if self.heads < 1 or self.representation % self.heads:
+            raise ValueError(
+                f"speech.heads ({self.heads}) must divide the representation ({self.representation})."
+            )
+        _check_dropout("speech.dropout", self.dropout)
+
+    @property
+    def representation(self) -> int:
+        """Values of the speech representation: both directions of the LSTM."""
+        return 2 * self.hidden
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextModelSettings:
+    """The tmodel, an ALBERT: one layer's weights used several times over."""
+
+    vocabulary: int = 30_522
+    """Word pieces."""
+    embedding: int = 128
+    """Width of the token embeddings, before they are widened to ``hidden``."""
+    hidden: int = 256
+    """Width of the encoder and of the text representation."""
+    layers: int = 4
+    """Times the shared layer is applied."""
+    heads: int = 8
+    """Heads of the self-attention."""
+    intermediate: int = 1_024
+    """Width of the feed-forward part."""
+    max_tokens: int = 128
+    """Longest sentence in tokens, start and end included: the length of the position table."""
+    dropout: float = 0.1
+    """Share dropped of embeddings, hidden states and attention, while training."""
+
+    def __post_init__(self) -> None:
+        if self.hidden % self.heads:
+            raise ValueError(f"text.heads ({self.heads}) must divide text.hidden ({self.hidden}).")
+        if self.max_tokens < 3:
+            raise ValueError(
+                f"text.max_tokens ({self.max_tokens}) must leave room for one word: 3."
+            )
+        _check_dropout("text.dropout", self.dropout)
+
+    @property
+    def representation(self) -> int:
+        """Values of the text representation."""
+        return self.hidden
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StserSettings:
+    """All three classifiers and the two models below them."""
+
+    speech: SpeechModelSettings = field(default_factory=SpeechModelSettings)
+    text: TextModelSettings = field(default_factory=TextModelSettings)
+    classifier_dropout: float = 0.3
+    """Share dropped after each hidden layer of the classifiers, while training."""
+
+    def __post_init__(self) -> None:
+        _check_dropout("classifier_dropout", self.classifier_dropout)
+
+
+def _check_dropout(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} ({value:g}) must be in [0, 1).")

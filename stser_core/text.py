@@ -1,0 +1,93 @@
+"""Words to token identifiers, and back: what a transcript looks like to the tmodel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from stser_core.errors import CheckpointError
+
+_APOSTROPHES: Final = str.maketrans({"\u2019": "'", "\u2018": "'", "`": "'", "\u02bc": "'"})
+_NOT_SPOKEN: Final = re.compile(r"\[[a-z ]*\]|<[a-z ]*>")  # [unk], [noise], <unk>
+_PUNCTUATION: Final = re.compile(r"[^\w']|_")
+
+
+def spoken_words(text: str) -> list[str]:
+    """Words as a recogniser writes them: lower case, no punctuation but the apostrophe in a word.
+
+    Corpora are read through this too, so that training sees what the monitor will see.
+    """
+    plain = _NOT_SPOKEN.sub(" ", text.lower().translate(_APOSTROPHES))
+    words = (word.strip("'") for word in _PUNCTUATION.sub(" ", plain).split())
+    return [word for word in words if word]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenisedText:
+    """One sentence for the tmodel."""
+
+    ids: NDArray[np.int64]
+    """``(tokens,)``, framed by the tokenizer's own start and end tokens."""
+    word_of_token: tuple[int, ...]
+    """Index of the word that each token belongs to; -1 for start and end."""
+
+
+class TextTokenizer:
+    """WordPiece vocabulary of a checkpoint."""
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
+        self._tokenizer = tokenizer
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_tokens)
+
+    @classmethod
+    def load(cls, path: Path, max_tokens: int) -> TextTokenizer:
+        """Read ``tokenizer.json``.
+
+        Args:
+            path: A file of the ``tokenizers`` library.
+            max_tokens: Longest sentence the tmodel takes, start and end included; the rest is cut.
+
+        Raises:
+            CheckpointError: If the file cannot be read as a tokenizer.
+        """
+        try:
+            tokenizer = Tokenizer.from_str(path.read_text("utf-8"))
+        except Exception as error:  # the library raises bare Exception  # noqa: BLE001
+            raise CheckpointError(f"{path}: not a tokenizer file: {error}.") from error
+        return cls(tokenizer, max_tokens)
+
+    @property
+    def vocabulary_size(self) -> int:
+        return int(self._tokenizer.get_vocab_size())
+
+    def encode(self, words: Sequence[str]) -> TokenisedText:
+        """Tokens of a transcript.
+
+        Args:
+            words: As recognised; each may become several tokens, or none (``[unk]``).
+        """
+        spoken = [" ".join(spoken_words(word)) for word in words]
+        encoding = self._tokenizer.encode(spoken, is_pretokenized=True)
+        words_of = tuple(-1 if word is None else int(word) for word in encoding.word_ids)
+        return TokenisedText(np.array(encoding.ids, np.int64), words_of)
+
+
+def pad_tokens(
+    texts: Sequence[TokenisedText],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Token identifiers and mask of a batch, both int64 ``(batch, tokens)``; mask 1 = a real token."""
+    longest = max(len(text.ids) for text in texts)
+    ids = np.zeros((len(texts), longest), np.int64)
+    mask = np.zeros((len(texts), longest), np.int64)
+    for row, text in enumerate(texts):
+        ids[row, : len(text.ids)] = text.ids
+        mask[row, : len(text.ids)] = 1
+    return ids, mask
