@@ -1,0 +1,1 @@
+"""Benchmarks: what the hot path costs, beside what others cost, as JSON."""
