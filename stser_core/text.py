@@ -48,21 +48,27 @@ class TextTokenizer:
         self._tokenizer.enable_truncation(max_tokens)
 
     @classmethod
-    def load(cls, path: Path, max_tokens: int) -> TextTokenizer:
+    def load(cls, path: Path, max_tokens: int, *, vocabulary: int | None = None) -> TextTokenizer:
         """Read ``tokenizer.json``.
 
         Args:
             path: A file of the ``tokenizers`` library.
             max_tokens: Longest sentence the tmodel takes, start and end included; the rest is cut.
+            vocabulary: Word pieces that the tmodel knows; None leaves the file unchecked.
 
         Raises:
-            CheckpointError: If the file cannot be read as a tokenizer.
+            CheckpointError: If the file cannot be read as a tokenizer, or has more word pieces.
         """
         try:
             tokenizer = Tokenizer.from_str(path.read_text("utf-8"))
-        except Exception as error:  # the library raises bare Exception  # noqa: BLE001
+        except Exception as error:  # the library raises bare Exception
             raise CheckpointError(f"{path}: not a tokenizer file: {error}.") from error
-        return cls(tokenizer, max_tokens)
+        loaded = cls(tokenizer, max_tokens)
+        if vocabulary is not None and loaded.vocabulary_size > vocabulary:
+            raise CheckpointError(
+                f"{path}: has {loaded.vocabulary_size} word pieces, the tmodel knows {vocabulary}."
+            )
+        return loaded
 
     @property
     def vocabulary_size(self) -> int:

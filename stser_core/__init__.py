@@ -1,0 +1,1 @@
+"""What STSER is, with no idea of time or networks: features, models, ensemble, checkpoints."""
