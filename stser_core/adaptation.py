@@ -1,9 +1,10 @@
 """Speaker and channel adaptation: log-mel normalised by what the stream has been heard to say.
 
-Knowing a speaker's own average spectrum is worth more than any model (docs/results), but a live monitor
-knows nothing at the first utterance. So the mean and deviation of each mel bin are estimated from
-all speech of the stream up to and including the utterance, and shrunk towards the training corpora
-by pseudo-counts: the less was heard, the more the prior counts. Training simulates the same.
+Knowing a speaker's own average spectrum is worth more than any model (docs/results), but a live
+monitor knows nothing at the first utterance. So the mean and deviation of each mel bin are
+estimated from all speech of the stream up to and including the utterance, and shrunk towards the
+training corpora by pseudo-counts: the less was heard, the more the prior counts. Training
+simulates the same.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class AdaptationSettings:
     """
 
     level_frames: float = 20.0
-    """For the mean over all bins: microphone gain and distance say nothing about emotion, so soon."""
+    """For the mean over all bins: gain and distance of a microphone say nothing about emotion."""
     shape_frames: float = 100.0
     """For each bin's mean around that level: the speaker's and the room's spectrum."""
     deviation_frames: float = 400.0
@@ -135,7 +136,8 @@ def normalise(
     trust = _weight(evidence.count, settings.deviation_frames)
     variance = trust * evidence.variance + (1 - trust) * prior.variance
     scale = 1 / np.sqrt(np.maximum(variance, _LEAST_DEVIATION**2))
-    return log_mel * scale.astype(np.float32) - (mean * scale).astype(np.float32)
+    normalised: LogMel = log_mel * scale.astype(np.float32) - (mean * scale).astype(np.float32)
+    return normalised
 
 
 def _weight(count: float, pseudo_count: float) -> float:

@@ -74,4 +74,7 @@ def pcm16_to_float(samples: NDArray[np.int16]) -> NDArray[np.float32]:
 def float_to_pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     """float32 to 16-bit PCM, rounded to the nearest; beyond full scale is clipped."""
     scaled = np.rint(samples * np.float32(_PCM16_FULL_SCALE))
-    return np.clip(scaled, -_PCM16_FULL_SCALE, _PCM16_FULL_SCALE - 1).astype(np.int16)
+    pcm: NDArray[np.int16] = np.clip(scaled, -_PCM16_FULL_SCALE, _PCM16_FULL_SCALE - 1).astype(
+        np.int16
+    )
+    return pcm

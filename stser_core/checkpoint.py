@@ -2,7 +2,7 @@
 
 ::
 
-    manifest.json        labels, front end, sizes, calibration, prior, digests, notes on the training
+    manifest.json        labels, front end, sizes, calibration, prior, digests, notes
     model.safetensors    every weight, once; matrices rounded to half precision
     speech.onnx  text.onnx  bimodal.onnx    graphs whose matrices lie in model.safetensors
     tokenizer.json       word pieces
@@ -66,7 +66,7 @@ class Temperatures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prior:
-    """:class:`~stser_core.adaptation.LogMelStatistics` of the training corpora, as JSON keeps it."""
+    """Log-mel statistics of the training corpora, as JSON keeps them."""
 
     count: float
     mean: tuple[float, ...]
@@ -100,10 +100,6 @@ class Description:
     prior: Prior
 
     def __post_init__(self) -> None:
-        if self.format != FORMAT:
-            raise ValueError(
-                f"format ({self.format}) must be {FORMAT}. Export the checkpoint again with this version."
-            )
         expected = tuple(emotion.value for emotion in EMOTIONS)
         if self.labels != expected:
             raise ValueError(
@@ -115,8 +111,9 @@ class Description:
         if len(mels) != 1:
             raise ValueError(
                 f"log_mel.n_mels ({self.log_mel.n_mels}), sizes.speech.n_mels "
-                f"({self.sizes.speech.n_mels}) and the length of prior.mean ({len(self.prior.mean)}) "
-                f"and prior.squares ({len(self.prior.squares)}) must be equal."
+                f"({self.sizes.speech.n_mels}) and the lengths of prior.mean "
+                f"({len(self.prior.mean)}) and prior.squares ({len(self.prior.squares)}) must be "
+                "equal."
             )
 
 
@@ -155,8 +152,8 @@ def read_manifest(directory: Path, *, log_mel: LogMelSettings | None = None) -> 
         log_mel: The front end of a caller who has one already; None takes the checkpoint's.
 
     Raises:
-        CheckpointError: A file is missing or damaged, or the checkpoint was made for another layout,
-            label order, front end or set of sizes. Names the file and the reason.
+        CheckpointError: A file is missing or damaged, or the checkpoint was made for another
+            layout, label order, front end or set of sizes. Names the file and the reason.
     """
     path = directory / MANIFEST
     content = _content(directory, MANIFEST)
@@ -165,8 +162,8 @@ def read_manifest(directory: Path, *, log_mel: LogMelSettings | None = None) -> 
     # Other layouts have other keys: say that first.
     if tree.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path}: format ({tree.get('format')}) must be {FORMAT}. Use a checkpoint exported by this "
-            "version."
+            f"{path}: format ({tree.get('format')}) must be {FORMAT}. Use a checkpoint that was "
+            "exported by this version."
         )
     description = _description(path, tree)
     if not isinstance(notes, dict):
@@ -219,8 +216,8 @@ def _check_files(directory: Path, files: object) -> None:
         found = _digest(_content(directory, name))
         if found != expected:
             raise CheckpointError(
-                f"{directory / name}: damaged or exchanged: its digest is {found}, the manifest says "
-                f"{expected}. Restore the file, or install the checkpoint again."
+                f"{directory / name}: damaged or exchanged: its digest is {found}, the manifest "
+                f"says {expected}. Restore the file, or install the checkpoint again."
             )
 
 

@@ -48,7 +48,7 @@ class Engine(Protocol):
     """Runs the networks on batches. A row depends neither on its padding nor on its neighbours."""
 
     def speech(self, log_mel: Floats, lengths: Integers) -> SpeechScores:
-        """Normalised log-mel ``(batch, time, mels)``, of which ``lengths`` ``(batch,)`` frames count."""
+        """Normalised log-mel ``(batch, time, mels)``, ``lengths`` ``(batch,)`` of it valid."""
         ...
 
     def text(self, ids: Integers, mask: Integers) -> TextScores:
@@ -69,7 +69,8 @@ class OnnxEngine:
         """Load the graphs that the chosen classifiers need.
 
         Args:
-            directory: A checkpoint's folder, already checked by :func:`~stser_core.checkpoint.read_manifest`.
+            directory: A checkpoint's folder, already checked by
+                :func:`~stser_core.checkpoint.read_manifest`.
             classifiers: Bimodal needs all graphs, the others only their own.
 
         Raises:

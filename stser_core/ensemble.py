@@ -52,7 +52,8 @@ class Stser:
         unknown = set(classifiers) - set(CLASSIFIERS)
         if unknown or not classifiers:
             raise ValueError(
-                f"classifiers ({', '.join(classifiers)}) must be one or more of {', '.join(CLASSIFIERS)}."
+                f"classifiers ({', '.join(classifiers)}) must be one or more of "
+                f"{', '.join(CLASSIFIERS)}."
             )
         self.classifiers: Final = tuple(name for name in CLASSIFIERS if name in classifiers)
         self._manifest = manifest
@@ -116,14 +117,14 @@ class Stser:
         """Judge one utterance.
 
         Args:
-            log_mel: By :attr:`log_mel_settings`, not normalised, float32 ``(time, mels)`` of any length;
-                None or no frames where there is no speech to hear.
+            log_mel: By :attr:`log_mel_settings`, not normalised, float32 ``(time, mels)`` of any
+                length; None or no frames where there is no speech to hear.
             words: The transcript; None or no words where there is nothing to read.
-            statistics: Log-mel statistics of the stream before this utterance; None where it begins.
+            statistics: Log-mel statistics of the stream before this utterance; None at its start.
 
         Returns:
-            The average of the chosen classifiers whose modalities are there. Where that leaves none,
-            the posterior is uniform, ``modalities`` empty and ``agreement`` 1.
+            The average of the chosen classifiers whose modalities are there. Where that leaves
+            none, the posterior is uniform, ``modalities`` empty and ``agreement`` 1.
         """
         if log_mel is not None and len(log_mel) == 0:
             log_mel = None

@@ -1,4 +1,4 @@
-"""Which moments and which words carried the verdict: the models' own pooling attention, in useful units."""
+"""Which moments and which words carried the verdict: pooling attention in bins and words."""
 
 from __future__ import annotations
 

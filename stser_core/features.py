@@ -1,7 +1,7 @@
 """Log-mel spectrogram, offline and incremental, with bit-identical results.
 
-A frame starts at each multiple of the hop and needs its whole window: there is no centre padding, so
-no frame waits for, or invents, audio beyond its own.
+A frame starts at each multiple of the hop and needs its whole window: there is no centre padding,
+so no frame waits for, or invents, audio beyond its own.
 """
 
 from __future__ import annotations
@@ -49,11 +49,13 @@ class LogMelSettings:
         if not 0 <= self.f_min_hz < self.f_max_hz <= self.sample_rate_hz / 2:
             raise ValueError(
                 f"log_mel.f_min_hz ({self.f_min_hz:g}) must be below log_mel.f_max_hz "
-                f"({self.f_max_hz:g}), and that at most half the rate ({self.sample_rate_hz / 2:g})."
+                f"({self.f_max_hz:g}), and that at most half of log_mel.sample_rate_hz "
+                f"({self.sample_rate_hz})."
             )
         if self.n_mels < 1 or self.floor <= 0:
             raise ValueError(
-                f"log_mel.n_mels ({self.n_mels}) and log_mel.floor ({self.floor:g}) must be positive."
+                f"log_mel.n_mels ({self.n_mels}) and log_mel.floor ({self.floor:g}) must be "
+                "positive."
             )
 
     def n_frames(self, n_samples: int) -> int:
@@ -69,8 +71,8 @@ def log_mel(samples: NDArray[np.float32], settings: LogMelSettings) -> LogMel:
         settings: The front end.
 
     Returns:
-        float32 ``(time, mels)``; no frames where the audio is shorter than one window. Equal bit for
-        bit to what :class:`LogMelStream` gives for any chunking of the same audio.
+        float32 ``(time, mels)``; no frames where the audio is shorter than one window. Equal bit
+        for bit to what :class:`LogMelStream` gives for any chunking of the same audio.
 
     Raises:
         ShapeError: If ``samples`` is not one-dimensional.
@@ -84,8 +86,8 @@ def log_mel(samples: NDArray[np.float32], settings: LogMelSettings) -> LogMel:
     frames = windows[: (n_frames - 1) * settings.hop_length + 1 : settings.hop_length]
     spectrum = np.fft.rfft(frames * _window(settings.win_length), settings.n_fft)  # (T, n_fft/2+1)
     power = spectrum.real**2 + spectrum.imag**2
-    # A matrix product would be faster, but BLAS sums in an order that depends on the number of rows,
-    # and then a frame's value would depend on how the driver chunked the audio.
+    # A matrix product would be faster, but BLAS sums in an order that depends on the number of
+    # rows, and then a frame's value would depend on how the driver chunked the audio.
     bank = _filter_bank(settings)
     mel = np.add.reduceat(np.take(power, bank.bins, axis=1) * bank.weights, bank.starts, axis=1)
     return np.log(np.maximum(mel, settings.floor)).astype(np.float32)  # (T, M)

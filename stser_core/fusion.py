@@ -1,4 +1,4 @@
-"""Concatenation of both representations, and the three 128-64-128 classifiers (paper, sections 2.3 and 2.4)."""
+"""Concatenation of both representations, and the three 128-64-128 classifiers of the paper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masking, multi-head self-attention and attention pooling: no row ever sees its padding or its neighbours."""
+"""Masking, Bi-LSTM, self-attention and pooling: no row sees its padding or its neighbours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from stser_core.errors import ShapeError
 
 
-def valid_mask(lengths: Tensor, time: Tensor | int) -> Tensor:
+def valid_mask(lengths: Tensor, time: int) -> Tensor:
     """True where a frame is real.
 
     Args:
@@ -47,9 +47,9 @@ def attention_pool(frames: Tensor, scores: Tensor, valid: Tensor) -> tuple[Tenso
         valid: True where a frame is real, bool ``(batch, time)``, at least one in each row.
 
     Returns:
-        One vector per row, float32 ``(batch, hidden)``, and the weights, ``(batch, time)``, which are 0
-        in the padding. A row does not change when the batch is padded further or shares a batch
-        with other rows.
+        One vector per row, float32 ``(batch, hidden)``, and the weights, ``(batch, time)``, which
+        are 0 in the padding. A row does not change when the batch is padded further or shares a
+        batch with other rows.
 
     Raises:
         ShapeError: If ``scores`` or ``valid`` does not match ``frames``.
@@ -76,7 +76,7 @@ class BidirectionalLstm(nn.Module):
         self.backwards = nn.LSTM(inputs, hidden, batch_first=True)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """``(batch, time, inputs)`` to ``(batch, time, 2 * hidden)``; padding holds arbitrary values."""
+        """``(batch, time, inputs)`` to ``(batch, time, 2 * hidden)``; padding is arbitrary."""
         ahead, _ = self.forwards(frames)
         behind, _ = self.backwards(reverse_valid(frames, lengths))
         return torch.cat([ahead, reverse_valid(behind, lengths)], dim=-1)

@@ -31,7 +31,8 @@ class EmotionPosterior:
         # Written so that NaN fails as well.
         if not (min(values) >= 0 and abs(sum(values) - 1) <= SUM_TOLERANCE):
             raise ValueError(
-                f"posterior {values} must have no negative value and sum to 1 within {SUM_TOLERANCE:g}."
+                f"posterior {values} must have no negative value and sum to 1 within "
+                f"{SUM_TOLERANCE:g}."
             )
 
     @classmethod
@@ -87,8 +88,8 @@ def mean_posterior(posteriors: Sequence[EmotionPosterior]) -> EmotionPosterior:
 def agreement(posteriors: Sequence[EmotionPosterior]) -> float:
     """1 minus the Jensen-Shannon divergence (base 2): 1.0 where all agree, and for a single one.
 
-    The divergence of more than two can exceed 1 (at most ``log2`` of their number), so the result is
-    held to ``[0, 1]``.
+    The divergence of more than two can exceed 1 (at most ``log2`` of their number), so the result
+    is held to ``[0, 1]``.
     """
     mixture = mean_posterior(posteriors)
     divergence = _entropy_bits(mixture) - np.mean([_entropy_bits(each) for each in posteriors])

@@ -1,4 +1,4 @@
-"""The sizes of the networks: all that is needed to rebuild them, and part of every manifest. No torch here."""
+"""The sizes of the networks: all that is needed to rebuild them, and part of every manifest."""
 
 from __future__ import annotations
 
@@ -40,11 +40,12 @@ class SpeechModelSettings:
             )
         if not 1 <= self.pool_mels <= self.n_mels:
             raise ValueError(
-                f"speech.pool_mels ({self.pool_mels}) must be in [1, speech.n_mels ({self.n_mels})]."
+                f"speech.pool_mels ({self.pool_mels}) must be at least 1 and at most speech.n_mels "
+                f"({self.n_mels})."
             )
         if self.heads < 1 or self.representation % self.heads:
             raise ValueError(
-                f"speech.heads ({self.heads}) must divide the representation ({self.representation})."
+                f"speech.heads ({self.heads}) must divide twice speech.hidden ({self.hidden})."
             )
         _check_dropout("speech.dropout", self.dropout)
 

@@ -1,7 +1,8 @@
 """smodel: log-mel -> convolution -> Bi-LSTM -> self-attention -> speech representation.
 
-The paper's section 2.1: one convolution block (convolution, batch normalisation, ReLU, max pooling), a
-bidirectional LSTM, self-attention with four heads; here attention pooling turns time into one vector.
+The paper's section 2.1: one convolution block (convolution, batch normalisation, ReLU, max
+pooling), a bidirectional LSTM and self-attention with four heads; here attention pooling then turns
+time into one vector.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class SpeechOutput:
     representation: Tensor
     """float32 ``(batch, representation)``."""
     attention: Tensor
-    """Share of each pooled frame, float32 ``(batch, pooled_time)``; 0 in the padding, rows sum to 1."""
+    """Share of each pooled frame, float32 ``(batch, pooled_time)``; 0 in padding, rows sum to 1."""
 
 
 class SpeechModel(nn.Module):
@@ -76,8 +77,8 @@ class SpeechModel(nn.Module):
         """Conv, batch norm, ReLU, max pool: ``(batch, pooled_time, pooled_mels * channels)``."""
         # masked_fill and not a product: padding may be infinite or not a number.
         framed = log_mel.masked_fill(~valid[:, :, None], 0.0)
-        # One channel appended and moved is "channels last" to PyTorch, which makes this block, most of
-        # the training time, two to three times faster than log_mel[:, None].
+        # One channel appended and moved is "channels last" to PyTorch, which makes this block,
+        # most of the training time, two to three times faster than log_mel[:, None].
         framed = framed[..., None].permute(0, 3, 1, 2)  # (B, 1, T, M)
         maps = F.relu(self.norm(self.conv(framed)), inplace=True)  # (B, C, T, M)
         maps = F.max_pool2d(maps, (self.settings.pool_time, self.settings.pool_mels))

@@ -31,8 +31,8 @@ def rounded(model: StserModel) -> StserModel:
                 tensor.copy_(tensor.half())
             if not tensor.isfinite().all():
                 raise CheckpointError(
-                    f"{name} holds a value that is not finite in half precision. Train with weight decay "
-                    "or gradient clipping."
+                    f"{name} holds a value that is not finite in half precision. Train with weight "
+                    "decay or gradient clipping."
                 )
     return twin
 

@@ -89,7 +89,7 @@ class TextTokenizer:
 def pad_tokens(
     texts: Sequence[TokenisedText],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Token identifiers and mask of a batch, both int64 ``(batch, tokens)``; mask 1 = a real token."""
+    """Token identifiers and mask (1 = a token) of a batch, both int64 ``(batch, tokens)``."""
     longest = max(len(text.ids) for text in texts)
     ids = np.zeros((len(texts), longest), np.int64)
     mask = np.zeros((len(texts), longest), np.int64)

@@ -1,4 +1,4 @@
-"""tmodel: token identifiers -> ALBERT -> attention pooling -> text representation (paper, section 2.2)."""
+"""tmodel: token identifiers -> ALBERT -> attention pooling -> text representation."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ class TextModel(nn.Module):
             hidden_act="gelu_new",
             hidden_dropout_prob=settings.dropout,
             attention_probs_dropout_prob=settings.dropout,
-            attn_implementation="sdpa",
         )
         self.albert = AlbertModel(config, add_pooling_layer=False)
         self.score = nn.Linear(settings.hidden, 1)
@@ -55,7 +54,7 @@ class TextModel(nn.Module):
 
         Args:
             ids: Token identifiers, int64 ``(batch, tokens)``.
-            mask: 1 for a token, 0 for padding, int64 ``(batch, tokens)``; at least one 1 in each row.
+            mask: 1 for a token, 0 for padding, int64 ``(batch, tokens)``; a 1 in each row.
         """
         valid = mask > 0
         states = self.albert(
