@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from stser_core.adaptation import AdaptationSettings, LogMelStatistics, normalise
+from stser_core.errors import ShapeError
+
+AT_ONCE = AdaptationSettings(level_frames=0, shape_frames=0, deviation_frames=0)
+NEVER = AdaptationSettings(level_frames=1e12, shape_frames=1e12, deviation_frames=1e12)
+PRIOR = LogMelStatistics(1_000.0, np.array([-8.0, -6.0, -9.0]), 1_000 * np.array([4.0, 9.0, 1.0]))
+
+
+def frames(count: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal([-7, -9, -5], [1, 2, 3], (count, 3)).astype(np.float32)
+
+
+@given(cuts=st.lists(st.integers(0, 40), max_size=5))
+def test_merged_statistics_are_those_of_the_joined_recording(cuts: list[int]) -> None:
+    whole = frames(40)
+    merged = LogMelStatistics.empty(3)
+    for part in np.split(whole, sorted(cuts)):
+        merged = merged.merge(LogMelStatistics.of(part))
+    assert merged.count == 40
+    np.testing.assert_allclose(merged.mean, whole.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(merged.variance, whole.var(axis=0), rtol=1e-5)
+
+
+def test_without_a_prior_it_is_the_plain_standard_score() -> None:
+    x = frames(50)
+    expected = (x - x.mean(axis=0)) / x.std(axis=0)
+    np.testing.assert_allclose(normalise(x, None, PRIOR, AT_ONCE), expected, atol=1e-5)
+
+
+def test_with_nothing_but_the_prior_it_is_the_prior_standard_score() -> None:
+    x = frames(50)
+    expected = (x - PRIOR.mean) / np.sqrt(PRIOR.variance)
+    np.testing.assert_allclose(normalise(x, None, PRIOR, NEVER), expected, atol=1e-5)
+
+
+def test_as_many_frames_as_the_pseudo_count_weigh_as_much_as_the_prior() -> None:
+    x = frames(50)
+    settings = AdaptationSettings(level_frames=50, shape_frames=50, deviation_frames=50)
+    mean = (x.mean(axis=0) + PRIOR.mean) / 2
+    deviation = np.sqrt((x.var(axis=0) + PRIOR.variance) / 2)
+    expected = (x - mean) / deviation
+    np.testing.assert_allclose(normalise(x, None, PRIOR, settings), expected, atol=1e-5)
+
+
+def test_what_was_heard_before_counts_like_the_utterance_itself() -> None:
+    before, x = frames(150, seed=1), frames(50)
+    joined = np.concatenate([before, x])
+    expected = normalise(joined, None, PRIOR, AdaptationSettings())[150:]
+    heard = LogMelStatistics.of(before)
+    actual = normalise(x, heard, PRIOR, AdaptationSettings())
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+
+
+def test_the_gain_of_the_microphone_is_forgotten_before_the_spectrum_of_the_speaker() -> None:
+    x = frames(100)
+    settings = AdaptationSettings(level_frames=0, shape_frames=1e12, deviation_frames=1e12)
+    plain = normalise(x, None, PRIOR, settings)
+    np.testing.assert_allclose(normalise(x + 3, None, PRIOR, settings), plain, atol=1e-5)
+    tilted = normalise(x + np.array([3, 0, -3], np.float32), None, PRIOR, settings)
+    assert np.abs(tilted - plain).max() > 1
+
+
+def test_a_stream_that_begins_and_one_that_was_silent_are_the_same() -> None:
+    x = frames(20)
+    silent = normalise(x, LogMelStatistics.empty(3), PRIOR, AdaptationSettings())
+    np.testing.assert_array_equal(silent, normalise(x, None, PRIOR, AdaptationSettings()))
+
+
+def test_one_frame_or_a_frozen_spectrum_stays_finite() -> None:
+    for x in (frames(1), np.full((30, 3), -23.0, np.float32)):
+        assert np.isfinite(normalise(x, None, PRIOR, AT_ONCE)).all()
+
+
+def test_capped_evidence_keeps_its_values_and_yields_sooner_to_new() -> None:
+    heard = LogMelStatistics.of(frames(1_000))
+    capped = heard.capped(100)
+    assert capped.count == 100
+    np.testing.assert_array_equal(capped.mean, heard.mean)
+    np.testing.assert_allclose(capped.variance, heard.variance)
+    assert heard.capped(5_000) is heard
+    new = LogMelStatistics.of(frames(100) + 6)
+    np.testing.assert_allclose(capped.merge(new).mean, (heard.mean + new.mean) / 2)
+
+
+def test_statistics_of_another_front_end_are_refused() -> None:
+    other = LogMelStatistics.empty(40)
+    with pytest.raises(ShapeError, match="40"):
+        LogMelStatistics.empty(3).merge(other)
+    with pytest.raises(ShapeError, match="40"):
+        normalise(frames(5), None, other, AdaptationSettings())
+
+
+def test_a_negative_pseudo_count_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"adaptation\.shape_frames \(-1\)"):
+        AdaptationSettings(shape_frames=-1)
