@@ -15,12 +15,16 @@ class SpeechModelSettings:
     """Feature maps of the convolution."""
     kernel_time: int = 5
     """Frames under the convolution kernel; odd."""
-    kernel_mels: int = 3
+    kernel_mels: int = 5
     """Mel bins under the convolution kernel; odd."""
+    stride_time: int = 2
+    """Frames from one position of the kernel to the next."""
+    stride_mels: int = 2
+    """Mel bins from one position to the next; strides of 2 make training four times as fast."""
     pool_time: int = 4
-    """Frames that the max pooling joins: the step of the LSTM and of the attention is 40 ms."""
+    """Frames that stride and max pooling join: the step of LSTM and attention is 40 ms."""
     pool_mels: int = 4
-    """Mel bins that the max pooling joins."""
+    """Mel bins that stride and max pooling join."""
     hidden: int = 96
     """Units of the LSTM in each direction."""
     heads: int = 4
@@ -34,6 +38,15 @@ class SpeechModelSettings:
                 f"speech.kernel_time ({self.kernel_time}) and speech.kernel_mels "
                 f"({self.kernel_mels}) must be odd, so that a frame is the centre of its kernel."
             )
+        for axis, stride, pool in (
+            ("time", self.stride_time, self.pool_time),
+            ("mels", self.stride_mels, self.pool_mels),
+        ):
+            if stride < 1 or pool % stride:
+                raise ValueError(
+                    f"speech.stride_{axis} ({stride}) must divide speech.pool_{axis} ({pool}): "
+                    "the max pooling joins whole positions of the kernel."
+                )
         if min(self.channels, self.hidden, self.pool_time) < 1:
             raise ValueError(
                 "speech.channels, speech.hidden and speech.pool_time must be positive."

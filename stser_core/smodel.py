@@ -38,7 +38,12 @@ class SpeechModel(nn.Module):
         self.settings = settings
         time, mels = settings.kernel_time, settings.kernel_mels
         self.conv = nn.Conv2d(
-            1, settings.channels, (time, mels), padding=(time // 2, mels // 2), bias=False
+            1,
+            settings.channels,
+            (time, mels),
+            stride=(settings.stride_time, settings.stride_mels),
+            padding=(time // 2, mels // 2),
+            bias=False,
         )
         self.norm = nn.BatchNorm2d(settings.channels)
         pooled_mels = settings.n_mels // settings.pool_mels
@@ -81,5 +86,8 @@ class SpeechModel(nn.Module):
         # most of the training time, two to three times faster than log_mel[:, None].
         framed = framed[..., None].permute(0, 3, 1, 2)  # (B, 1, T, M)
         maps = F.relu(self.norm(self.conv(framed)), inplace=True)  # (B, C, T, M)
-        maps = F.max_pool2d(maps, (self.settings.pool_time, self.settings.pool_mels))
+        sizes = self.settings
+        maps = F.max_pool2d(
+            maps, (sizes.pool_time // sizes.stride_time, sizes.pool_mels // sizes.stride_mels)
+        )
         return maps.permute(0, 2, 3, 1).flatten(2)
