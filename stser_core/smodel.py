@@ -90,4 +90,7 @@ class SpeechModel(nn.Module):
         maps = F.max_pool2d(
             maps, (sizes.pool_time // sizes.stride_time, sizes.pool_mels // sizes.stride_mels)
         )
-        return maps.permute(0, 2, 3, 1).flatten(2)
+        # A stride can leave room for one more pooled frame or bin, half of it beyond the edge.
+        maps = maps[:, :, : log_mel.shape[1] // sizes.pool_time, : sizes.n_mels // sizes.pool_mels]
+        # With a stride, the last pooled frame may reach beyond the audio: it is not a frame.
+        return maps.permute(0, 2, 3, 1).flatten(2)[:, : log_mel.shape[1] // sizes.pool_time]
