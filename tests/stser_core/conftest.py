@@ -55,14 +55,20 @@ def sizes() -> StserSettings:
 
 @pytest.fixture(scope="session")
 def model(sizes: StserSettings) -> StserModel:
-    """Random weights, large enough for the posteriors to differ from one another."""
+    """Random weights that give neither flat nor certain posteriors, so that differences show."""
     torch.manual_seed(0)
     model = StserModel(sizes).eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
+            parameter.add_(torch.randn_like(parameter) * 0.15)
         model.smodel.norm.running_mean.normal_()
         model.smodel.norm.running_var.uniform_(0.5, 2)
+        ids = torch.randint(4, len(VOCABULARY), (8, 6))
+        output = model(torch.randn(8, 80, 64), torch.full((8,), 80), ids, torch.ones_like(ids))
+        for classifier in ("speech", "text", "bimodal"):
+            last = getattr(model, classifier)[-1]
+            last.weight.div_(getattr(output, classifier).std())
+            last.bias.zero_()
     return model
 
 

@@ -15,7 +15,9 @@ PRIOR = LogMelStatistics(1_000.0, np.array([-8.0, -6.0, -9.0]), 1_000 * np.array
 
 
 def frames(count: int, seed: int = 0) -> NDArray[np.float32]:
-    return np.random.default_rng(seed).normal([-7, -9, -5], [1, 2, 3], (count, 3)).astype(np.float32)
+    return (
+        np.random.default_rng(seed).normal([-7, -9, -5], [1, 2, 3], (count, 3)).astype(np.float32)
+    )
 
 
 @given(cuts=st.lists(st.integers(0, 40), max_size=5))

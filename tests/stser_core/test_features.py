@@ -35,9 +35,7 @@ def by_librosa(samples: NDArray[np.float32], settings: LogMelSettings) -> NDArra
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, LogMelSettings(n_mels=40, f_min_hz=0, n_fft=1024)])
-def test_log_mel_is_that_of_librosa(
-    speech: NDArray[np.float32], settings: LogMelSettings
-) -> None:
+def test_log_mel_is_that_of_librosa(speech: NDArray[np.float32], settings: LogMelSettings) -> None:
     ours = log_mel(speech, settings)
     # librosa keeps its filters in float32: 1e-5 of the power, so about 1e-5 of its logarithm.
     np.testing.assert_allclose(ours, by_librosa(speech, settings), rtol=1e-5, atol=5e-5)

@@ -9,7 +9,9 @@ from stser_core.sizes import SpeechModelSettings, StserSettings, TextModelSettin
     ("kind", "change", "name"),
     [
         (SpeechModelSettings, {"kernel_time": 4}, "speech.kernel_time"),
-        (SpeechModelSettings, {"pool_mels": 65}, "speech.pool_mels"),
+        (SpeechModelSettings, {"pool_mels": 66}, "speech.pool_mels"),
+        (SpeechModelSettings, {"stride_time": 3}, "speech.stride_time"),
+        (SpeechModelSettings, {"stride_mels": 0}, "speech.stride_mels"),
         (SpeechModelSettings, {"heads": 5}, "speech.heads"),
         (SpeechModelSettings, {"dropout": 1.0}, "speech.dropout"),
         (SpeechModelSettings, {"hidden": 0}, "speech.hidden"),

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stser_core.adaptation import LogMelStatistics
+from stser_core.checkpoint import MANIFEST, Manifest
+from stser_core.ensemble import CLASSIFIERS, DEFAULT_CHECKPOINT, Stser
+from stser_core.errors import CheckpointError
+from stser_core.features import LogMelSettings, log_mel
+from stser_core.posterior import EmotionPosterior
+
+WORDS = ("leave", "me", "alone")
+UNIFORM = (0.25, 0.25, 0.25, 0.25)
+
+
+@pytest.fixture(scope="module")
+def stser(manifest: Manifest) -> Stser:
+    return Stser.load(manifest.directory)
+
+
+def frames(count: int = 120) -> NDArray[np.float32]:
+    return np.random.default_rng(count).normal(-8, 2, (count, 64)).astype(np.float32)
+
+
+def test_the_verdict_is_the_average_of_all_three(stser: Stser) -> None:
+    verdict = stser.classify(frames(), WORDS)
+    assert tuple(verdict.classifiers) == CLASSIFIERS
+    spoke = [posterior.probabilities for posterior in verdict.classifiers.values() if posterior]
+    assert len(spoke) == 3
+    np.testing.assert_allclose(verdict.posterior.probabilities, np.mean(spoke, axis=0))
+    assert verdict.modalities == ("speech", "text")
+    assert 0 <= verdict.agreement < 1
+
+
+@pytest.mark.parametrize("words", [None, (), ("[unk]",), ("[unk]", "...")])
+def test_without_words_only_the_speech_classifier_speaks(
+    stser: Stser, words: Sequence[str] | None
+) -> None:
+    verdict = stser.classify(frames(), words)
+    assert verdict.classifiers["text"] is verdict.classifiers["bimodal"] is None
+    assert verdict.posterior == verdict.classifiers["speech"]
+    assert verdict.posterior == stser.classify(frames(), WORDS).classifiers["speech"]
+    assert (verdict.modalities, verdict.agreement) == (("speech",), pytest.approx(1))
+    assert verdict.salience.words == ()
+
+
+@pytest.mark.parametrize("silence", [None, np.zeros((0, 64), np.float32)])
+def test_without_speech_only_the_text_classifier_speaks(
+    stser: Stser, silence: NDArray[np.float32] | None
+) -> None:
+    verdict = stser.classify(silence, WORDS)
+    assert verdict.classifiers["speech"] is verdict.classifiers["bimodal"] is None
+    assert verdict.posterior == verdict.classifiers["text"]
+    assert verdict.modalities == ("text",)
+    assert verdict.salience.speech == ()
+    assert len(verdict.salience.words) == 3
+
+
+def test_with_nothing_to_judge_the_posterior_is_uniform_and_no_modality_is_named(
+    stser: Stser,
+) -> None:
+    verdict = stser.classify(None, None)
+    assert verdict.posterior.probabilities == UNIFORM
+    assert verdict.modalities == ()
+    assert set(verdict.classifiers.values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "modalities"),
+    [
+        (("speech",), ("speech",)),
+        (("text",), ("text",)),
+        (("bimodal",), ("speech", "text")),
+        (("text", "speech"), ("speech", "text")),
+        (("bimodal", "text"), ("speech", "text")),
+    ],
+)
+def test_only_chosen_classifiers_are_averaged(
+    manifest: Manifest, stser: Stser, chosen: tuple[str, ...], modalities: tuple[str, ...]
+) -> None:
+    some = Stser.load(manifest.directory, classifiers=chosen).classify(frames(), WORDS)
+    every = stser.classify(frames(), WORDS).classifiers
+    assert {name for name, each in some.classifiers.items() if each is not None} == set(chosen)
+    expected = np.mean([every[name].probabilities for name in chosen], axis=0)  # type: ignore[union-attr]
+    np.testing.assert_allclose(some.posterior.probabilities, expected, atol=1e-7)
+    assert some.modalities == modalities
+
+
+@pytest.mark.parametrize(("chosen", "words"), [(("text",), None), (("bimodal",), None)])
+def test_a_chosen_classifier_without_its_modality_says_nothing(
+    manifest: Manifest, chosen: tuple[str, ...], words: None
+) -> None:
+    verdict = Stser.load(manifest.directory, classifiers=chosen).classify(frames(), words)
+    assert verdict.posterior.probabilities == UNIFORM
+    assert (verdict.modalities, verdict.salience.speech) == ((), ())
+
+
+@pytest.mark.parametrize("chosen", [(), ("speech", "gesture")])
+def test_an_unknown_or_empty_choice_is_refused(manifest: Manifest, chosen: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="one or more of speech, text, bimodal"):
+        Stser.load(manifest.directory, classifiers=chosen)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 1_498])
+def test_speech_of_any_length_is_judged(stser: Stser, count: int) -> None:
+    verdict = stser.classify(frames(count), None)
+    assert len(verdict.salience.speech) == -(-count // 10)
+    assert sum(verdict.salience.speech) == pytest.approx(1)
+    assert verdict.posterior.probabilities != UNIFORM
+
+
+def test_a_very_long_transcript_is_judged_by_its_beginning(stser: Stser) -> None:
+    verdict = stser.classify(None, ["happy"] * 500)
+    assert len(verdict.salience.words) == 500
+    assert sum(verdict.salience.words) == pytest.approx(1)
+    assert verdict.salience.words[-1] == 0
+
+
+def test_what_the_stream_said_before_changes_how_speech_is_heard(stser: Stser) -> None:
+    heard = LogMelStatistics.of(frames(900) + 4)
+    plain, adapted = stser.classify(frames(), None), stser.classify(frames(), None, heard)
+    assert plain.posterior != adapted.posterior
+    assert stser.classify(frames(), None, LogMelStatistics.empty(64)).posterior == plain.posterior
+
+
+def test_temperatures_of_the_manifest_soften_the_posteriors(
+    checkpoint_copy: Path, stser: Stser
+) -> None:
+    path = checkpoint_copy / MANIFEST
+    tree = json.loads(path.read_text())
+    tree["temperatures"]["speech"] *= 1_000
+    path.write_text(json.dumps(tree))
+    soft = Stser.load(checkpoint_copy).classify(frames(), None).posterior
+    np.testing.assert_allclose(soft.probabilities, UNIFORM, atol=0.01)
+    assert stser.classify(frames(), None).posterior.confidence > 0.3
+
+
+def test_both_engines_give_the_same_verdict(manifest: Manifest, stser: Stser) -> None:
+    torch_stser = Stser.load(manifest.directory, engine="torch")
+    for count in (3, 50, 700):
+        ours, theirs = (each.classify(frames(count), WORDS) for each in (stser, torch_stser))
+        _assert_close(ours.posterior, theirs.posterior)
+        np.testing.assert_allclose(ours.salience.speech, theirs.salience.speech, atol=1e-4)
+        np.testing.assert_allclose(ours.salience.words, theirs.salience.words, atol=1e-4)
+
+
+def test_a_damaged_checkpoint_is_refused(checkpoint_copy: Path) -> None:
+    (checkpoint_copy / "tokenizer.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: damaged"):
+        Stser.load(checkpoint_copy)
+
+
+@pytest.mark.skipif(not DEFAULT_CHECKPOINT.is_dir(), reason="no packaged weights yet")
+def test_the_packaged_weights_give_the_same_posteriors_in_both_engines_on_speech(
+    speech: NDArray[np.float32],
+) -> None:
+    packaged = Stser.load()
+    reference = Stser.load(engine="torch")
+    heard = log_mel(speech, packaged.log_mel_settings)
+    words = "leave me alone i am so happy that you came".split()
+    before = LogMelStatistics.of(heard)
+    for end in (20, 131, len(heard)):
+        for statistics in (None, before):
+            ours = packaged.classify(heard[:end], words, statistics)
+            theirs = reference.classify(heard[:end], words, statistics)
+            for name in CLASSIFIERS:
+                one, other = ours.classifiers[name], theirs.classifiers[name]
+                assert one is not None
+                assert other is not None
+                _assert_close(one, other)
+
+
+@pytest.mark.skipif(not DEFAULT_CHECKPOINT.is_dir(), reason="no packaged weights yet")
+def test_the_packaged_weights_listen_at_16_khz_and_are_small() -> None:
+    settings = Stser.load().log_mel_settings
+    assert settings == dataclasses.replace(LogMelSettings(), n_mels=settings.n_mels)
+    size = sum(path.stat().st_size for path in DEFAULT_CHECKPOINT.iterdir())
+    assert size < 12 * 2**20
+
+
+def _assert_close(one: EmotionPosterior, other: EmotionPosterior) -> None:
+    np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-4, rtol=0)
