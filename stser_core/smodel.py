@@ -92,5 +92,4 @@ class SpeechModel(nn.Module):
         )
         # A stride can leave room for one more pooled frame or bin, half of it beyond the edge.
         maps = maps[:, :, : log_mel.shape[1] // sizes.pool_time, : sizes.n_mels // sizes.pool_mels]
-        # With a stride, the last pooled frame may reach beyond the audio: it is not a frame.
-        return maps.permute(0, 2, 3, 1).flatten(2)[:, : log_mel.shape[1] // sizes.pool_time]
+        return maps.permute(0, 2, 3, 1).flatten(2)

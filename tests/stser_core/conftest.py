@@ -1,4 +1,4 @@
-"""A small checkpoint with random weights, as the exporter writes it, and speech made at test time."""
+"""A small checkpoint with random weights, as the exporter writes it, and synthesised speech."""
 
 from __future__ import annotations
 
