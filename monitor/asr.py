@@ -1,0 +1,307 @@
+"""Speech recognition by Vosk, fed while the speech is still going on.
+
+:class:`VoskEngine` is the recogniser itself, for one thread; :class:`VoskTranscriber` gives it a
+thread of its own and bounds what may wait there. By the time a segment closes only its last moments
+are left to decode.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol, Self, TypeVar
+
+import numpy as np
+
+from monitor.errors import ModelError
+from monitor.events import SAMPLE_RATE_HZ, Samples, Transcript, Word
+from monitor.vosk_model import MODELS_URL, VoskModel, find_model
+from monitor.worker import NativeWorker
+
+__all__ = ["AsrSettings", "Engine", "VoskEngine", "VoskModel", "VoskTranscriber", "find_model"]
+
+logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ // 10
+"""Audio handed to Vosk at a time. Counted from the start of a segment, because Vosk looks for
+endpoints of its own after each hand-over: otherwise words would depend on the driver's chunks."""
+
+READY_SAMPLES: Final = SAMPLE_RATE_HZ
+"""Backlog above which a source that can wait has to."""
+
+UNKNOWN_WORD: Final = "[unk]"
+"""What Vosk models say for speech outside their vocabulary."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsrSettings:
+    """Speech recognition."""
+
+    enabled: bool = True
+    """False judges the voice alone."""
+    model: str = ""
+    """Folder or name of a Vosk model; empty for the user's cache, else the embedded one."""
+    models_url: str = MODELS_URL
+    """Where a model that is named, but not on this machine, is fetched from as ``NAME.zip``."""
+    backlog_s: float = 10.0
+    """Audio that may wait for the recogniser; beyond it, an utterance gets no transcript."""
+
+    def __post_init__(self) -> None:
+        if not 1.0 <= self.backlog_s <= 300.0:
+            raise ValueError(
+                f"asr.backlog_s ({self.backlog_s:g}) must lie between 1 and 300: less gives up "
+                "utterances for nothing, more keeps listeners waiting for words of minutes ago."
+            )
+        if not self.models_url.startswith(("https://", "http://")):
+            raise ValueError(
+                f"asr.models_url ({self.models_url}) must start with https:// or http://."
+            )
+
+
+class Engine(Protocol):
+    """A recogniser that one thread feeds, one segment after the other."""
+
+    def begin(self, start: int) -> None:
+        """A segment opens at sample ``start`` of the stream."""
+        ...
+
+    def feed(self, samples: Samples) -> None:
+        """Further audio of the open segment."""
+        ...
+
+    def finish(self, end: int) -> Transcript:
+        """The words of the open segment, which ended at sample ``end`` of the stream."""
+        ...
+
+
+class VoskEngine:
+    """Vosk, with its model loaded once and a fresh recogniser for each segment.
+
+    Words outside the model's vocabulary, which it writes ``[unk]``, are left out of the transcript:
+    the text classifier would read a placeholder as a word.
+
+    Raises:
+        ModelError: The folder's model cannot be loaded.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import vosk  # noqa: PLC0415 - 0.1 s that start-up need not wait for: this runs on a worker
+
+        vosk.SetLogLevel(-1)
+        self._new_recogniser = vosk.KaldiRecognizer
+        try:
+            self._model = vosk.Model(str(folder))
+        except (Exception, SystemExit) as error:
+            # Vosk raises a bare Exception, and for some faults exits.
+            raise ModelError(
+                f"{folder}: Vosk cannot load this model; it may be damaged or made for another "
+                "version. Fetch it again, or leave --vosk-model out for the embedded one."
+            ) from error
+        self._recogniser: Any = None
+        self._start = 0
+        self._words: list[Word] = []
+
+    def begin(self, start: int) -> None:
+        self._recogniser = self._new_recogniser(self._model, float(SAMPLE_RATE_HZ))
+        self._recogniser.SetWords(True)
+        self._start = start
+        self._words = []
+
+    def feed(self, samples: Samples) -> None:
+        pcm = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
+        # True where Vosk, too, has heard a pause: what it has until there must be taken now.
+        if self._recogniser.AcceptWaveform(pcm.tobytes()):
+            self._take(self._recogniser.Result())
+
+    def finish(self, end: int) -> Transcript:
+        self._take(self._recogniser.FinalResult())
+        end_s = end / SAMPLE_RATE_HZ
+        return Transcript(
+            tuple(
+                Word(word.word, min(word.start_s, end_s), min(word.end_s, end_s), word.conf)
+                for word in self._words
+            )
+        )
+
+    def _take(self, result: str) -> None:
+        """Append the words of one of Vosk's results, whose times run from the segment's start."""
+        offset_s = self._start / SAMPLE_RATE_HZ
+        self._words += [
+            Word(
+                word=word["word"],
+                start_s=offset_s + word["start"],
+                end_s=offset_s + word["end"],
+                conf=min(1.0, max(0.0, word["conf"])),
+            )
+            for word in json.loads(result).get("result", [])
+            if word["word"] != UNKNOWN_WORD
+        ]
+
+
+@dataclass(slots=True)
+class _Utterance:
+    """One segment on its way through the recogniser."""
+
+    number: int
+    pending: list[Samples] = field(default_factory=list)
+    """Audio that does not fill a block yet."""
+    n_pending: int = 0
+    failure: str = ""
+    """Why there will be no transcript; written by either thread, read by both."""
+
+
+class VoskTranscriber:
+    """Vosk on its own thread (:class:`monitor.ports.Transcriber`).
+
+    No call waits for the recogniser. At most ``asr.backlog_s`` of audio waits for it: when more
+    comes, the whole open utterance is given up, so that no transcript ever has a hole in it. The
+    source and the ensemble do not notice. A failure of Vosk ends with the utterance that it hit.
+
+    Attributes:
+        given_up: Utterances without a transcript because the recogniser was too slow.
+        failed: Utterances without a transcript because the recogniser failed.
+    """
+
+    def __init__(
+        self,
+        model: VoskModel,
+        settings: AsrSettings,
+        *,
+        load: Callable[[Path], Engine] = VoskEngine,
+    ) -> None:
+        self._model = model
+        self._limit = round(settings.backlog_s * SAMPLE_RATE_HZ)
+        blocks = self._limit // BLOCK_SAMPLES
+        self._worker = NativeWorker("stser-asr", lambda: load(model.path), capacity=2 * blocks)
+        self._loop: asyncio.AbstractEventLoop
+        self._open: _Utterance | None = None
+        self._backlog = 0
+        self._ready = asyncio.Event()
+        self._ready.set()
+        self.given_up = 0
+        self.failed = 0
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        await self._worker.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._worker.close()
+
+    def begin(self, utterance: int, start: int) -> None:
+        opened = self._open = _Utterance(utterance)
+        self._post(opened, lambda engine: engine.begin(start))
+
+    def feed(self, samples: Samples) -> None:
+        utterance = self._utterance()
+        utterance.pending.append(samples)
+        utterance.n_pending += len(samples)
+        if utterance.n_pending < BLOCK_SAMPLES:
+            return
+        audio = np.concatenate(utterance.pending)
+        whole = len(audio) - len(audio) % BLOCK_SAMPLES
+        for start in range(0, whole, BLOCK_SAMPLES):
+            self._recognise(utterance, audio[start : start + BLOCK_SAMPLES])
+        utterance.pending, utterance.n_pending = [audio[whole:]], len(audio) - whole
+
+    async def wait_ready(self) -> None:
+        await self._ready.wait()
+
+    def finish(self, end: int) -> asyncio.Future[Transcript | None]:
+        utterance = self._utterance()
+        self._open = None
+        rest = np.concatenate([*utterance.pending, np.zeros(0, np.float32)])
+        if len(rest):
+            self._recognise(utterance, rest)
+        return self._worker.call(lambda engine: self._conclude(utterance, engine, end))
+
+    def _utterance(self) -> _Utterance:
+        if self._open is None:
+            raise RuntimeError("no utterance is open: begin() opens one and finish() closes it")
+        return self._open
+
+    # --- on the loop's thread: what may wait ---------------------------------------------------
+
+    def _recognise(self, utterance: _Utterance, samples: Samples) -> None:
+        """Hand a block over, or give the utterance up where the recogniser is too far behind."""
+        if utterance.failure:
+            return
+        if self._backlog + len(samples) > self._limit:
+            self._give_up(utterance)
+            return
+        self._backlog += len(samples)
+        self._wake_or_hold()
+        if not self._post(utterance, lambda engine: engine.feed(samples), len(samples)):
+            self._done(len(samples))
+
+    def _post(
+        self, utterance: _Utterance, work: Callable[[Engine], None], n_samples: int = 0
+    ) -> bool:
+        posted = self._worker.post(lambda engine: self._do(utterance, engine, work, n_samples))
+        if not posted:
+            self._give_up(utterance)
+        return posted
+
+    def _give_up(self, utterance: _Utterance) -> None:
+        self.given_up += 1
+        waiting_s = self._backlog / SAMPLE_RATE_HZ
+        utterance.failure = f"the recogniser is {waiting_s:.1f} s behind"
+
+    def _done(self, n_samples: int) -> None:
+        self._backlog -= n_samples
+        self._wake_or_hold()
+
+    def _wake_or_hold(self) -> None:
+        if self._backlog > READY_SAMPLES:
+            self._ready.clear()
+        else:
+            self._ready.set()
+
+    # --- on the recogniser's thread ------------------------------------------------------------
+
+    def _do(
+        self,
+        utterance: _Utterance,
+        engine: Engine,
+        work: Callable[[Engine], None],
+        n_samples: int,
+    ) -> None:
+        self._attempt(utterance, engine, work)
+        if n_samples:
+            self._loop.call_soon_threadsafe(self._done, n_samples)
+
+    def _conclude(self, utterance: _Utterance, engine: Engine, end: int) -> Transcript | None:
+        transcript = self._attempt(utterance, engine, lambda engine: engine.finish(end))
+        if utterance.failure:
+            logger.warning("utterance %d has no words: %s", utterance.number, utterance.failure)
+        return transcript
+
+    def _attempt(
+        self, utterance: _Utterance, engine: Engine, work: Callable[[Engine], R]
+    ) -> R | None:
+        """Do the work unless the utterance is lost already; lose it where Vosk fails."""
+        if utterance.failure:
+            return None
+        try:
+            return work(engine)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - Vosk raises bare Exceptions
+            self.failed += 1
+            utterance.failure = f"{type(error).__name__}: {error}"
+            return None
