@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,8 +127,6 @@ class NativeWorker(Generic[T]):
             self._answer(self._created)
             while (job := self._next()) is not None:
                 self._do(job, native)
-            # A kept traceback would keep the object: it is freed here, on its thread, or by chance.
-            self._failure = None
             del native
         for job in self._jobs:
             if job.answer is not None:
@@ -153,6 +152,7 @@ class NativeWorker(Generic[T]):
         try:
             result = job.apply(native)
         except BaseException as error:  # noqa: BLE001 - this call or the next one raises it
+            _release_locals(error)
             if job.answer is None:
                 self._failure = error
             else:
@@ -160,6 +160,8 @@ class NativeWorker(Generic[T]):
         else:
             if job.answer is not None:
                 self._answer(job.answer, result)
+        finally:
+            del native  # an error that somebody keeps would keep this frame
 
     def _answer(
         self, future: asyncio.Future[Any], result: object = None, error: BaseException | None = None
@@ -178,3 +180,14 @@ class NativeWorker(Generic[T]):
         # A loop that is gone has nobody left who waits.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(settle)
+
+
+def _release_locals(error: BaseException) -> None:
+    """Let go of the native object, which the frames of a traceback hold.
+
+    It would be freed on whichever thread drops the error, whenever that is. Files and lines stay.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)  # skips the frame that still runs: the caller's
+        link = link.__cause__ or link.__context__
