@@ -106,7 +106,7 @@ def open_engine(name: EngineName, manifest: Manifest, classifiers: Collection[st
     if name == "onnx":
         return OnnxEngine(manifest.directory, classifiers)
     # Here, because importing PyTorch takes seconds and the run-time installation has none.
-    from stser_core.torch_engine import TorchEngine  # noqa: PLC0415
+    from stser_core.torch_engine import TorchEngine
 
     return TorchEngine.load(manifest)
 

@@ -10,6 +10,7 @@ import torch
 from stser_core.checkpoint import Manifest
 from stser_core.errors import CheckpointError
 from stser_core.fusion import StserModel
+from stser_core.sizes import StserSettings
 from stser_core.tensors import load_model, rounded, save_tensors
 
 
@@ -21,10 +22,12 @@ def test_what_is_read_back_is_bit_for_bit_the_rounded_model(
     assert all(torch.equal(expected[name], actual[name]) for name in expected)
 
 
-def test_rounding_is_done_once_and_leaves_the_trained_model_alone(model: StserModel) -> None:
+def test_rounding_is_done_once_and_leaves_the_trained_model_alone(sizes: StserSettings) -> None:
+    model = StserModel(sizes)
     before = copy.deepcopy(model.state_dict())
     once = rounded(model)
     twice = rounded(once)
+    assert model.training
     for name, value in once.state_dict().items():
         assert torch.equal(value, twice.state_dict()[name])
         assert torch.equal(model.state_dict()[name], before[name])
