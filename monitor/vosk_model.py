@@ -118,10 +118,15 @@ def _cached_english() -> Iterator[Path]:
         found = [
             path for path in cache.glob("vosk-model*-en-*") if (path / "am" / "final.mdl").is_file()
         ]
-        newest_first = sorted(found, key=lambda path: path.name, reverse=True)
+        newest_first = sorted(found, key=_version, reverse=True)
         yield from sorted(
             newest_first, key=lambda path: ("-small-" not in path.name, "-en-us-" not in path.name)
         )
+
+
+def _version(model: Path) -> list[int]:
+    """The numbers in a model's name: 0.15 is newer than 0.4."""
+    return [int(number) for number in re.findall(r"\d+", model.name)]
 
 
 def _fetch(name: str, models_url: str) -> Path:
