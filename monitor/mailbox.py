@@ -1,0 +1,69 @@
+"""The bounded hand-off between a producer that cannot wait and a consumer that may be slow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Mailbox(Generic[T]):
+    """A queue that never blocks its producer and never grows beyond its capacity.
+
+    When full, the *oldest* item is dropped and counted: in a live monitor, what was said last is
+    worth more than what was said first. One consumer; event-loop thread only (a driver's thread
+    goes through ``loop.call_soon_threadsafe``).
+    """
+
+    def __init__(self, capacity: int) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity ({capacity}) of a mailbox must be at least 1.")
+        self._items: deque[T] = deque()
+        self._capacity = capacity
+        self._closed = False
+        self._dropped = 0
+        self._wakeup = asyncio.Event()
+
+    @property
+    def dropped(self) -> int:
+        """Items lost so far: to make room, or offered after :meth:`close`."""
+        return self._dropped
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def offer(self, item: T) -> T | None:
+        """Add an item.
+
+        Returns:
+            What was dropped: the oldest item where the mailbox was full, ``item`` itself where it
+            is closed, otherwise None.
+        """
+        if self._closed:
+            self._dropped += 1
+            return item
+        oldest = None
+        if len(self._items) == self._capacity:
+            oldest = self._items.popleft()
+            self._dropped += 1
+        self._items.append(item)
+        self._wakeup.set()
+        return oldest
+
+    def close(self) -> None:
+        """Take nothing more; the consumer gets what is there, then its iteration ends.
+        Idempotent."""
+        self._closed = True
+        self._wakeup.set()
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        while True:
+            while self._items:
+                yield self._items.popleft()
+            if self._closed:
+                return
+            self._wakeup.clear()
+            await self._wakeup.wait()

@@ -1,0 +1,223 @@
+"""Frames in, spans of speech out: pre-roll, minimum speech, hangover, maximum length, gaps, flush.
+
+A state machine with no clock and no I/O. The audio of an open segment is handed on as it comes, so
+that the recogniser and the log-mel advance with the speech; silence is held back until speech
+resumes, so that what was handed on is exactly the segment when it closes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from monitor.events import (
+    FRAME_SAMPLES,
+    SAMPLE_RATE_HZ,
+    AudioFrame,
+    AudioGap,
+    CloseReason,
+    Samples,
+    Segment,
+    SegmenterOutput,
+    SpeechAudio,
+    SpeechStarted,
+)
+from monitor.vad import EnergyVad, VadSettings
+
+FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
+
+FULL_SCALE: Final = 0.999
+"""A sample from here on is taken to be at full scale: the largest one of 16 bits is 0.99997."""
+
+RESUME_FRAMES: Final = 2
+"""Speech that continues a segment of maximum length. Shorter than the minimum speech, because it
+has proved to be speech before; not one frame, because 20 ms do not make a log-mel frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmenterSettings:
+    """From speech frames to segments. Durations are rounded up to whole frames of 20 ms."""
+
+    silence_ms: int = 400
+    """Hangover: silence that ends a segment. Less answers sooner, more splits fewer sentences."""
+    min_speech_ms: int = 100
+    """Speech without a break that opens a segment. More ignores longer clicks and knocks."""
+    pre_roll_ms: int = 300
+    """Audio kept before the first speech frame: soft onsets belong to the word."""
+    tail_ms: int = 100
+    """Audio kept after the last speech frame, of the hangover."""
+    max_segment_ms: int = 15_000
+    """A longer segment is closed, and the next one continues where it ended."""
+
+    def __post_init__(self) -> None:
+        for name in ("silence_ms", "pre_roll_ms", "tail_ms"):
+            value = getattr(self, name)
+            if value < 0:
+                raise ValueError(
+                    f"segmenter.{name} ({value}) must not be negative: it is a duration in "
+                    "milliseconds. Use 0 for none."
+                )
+        if self.min_speech_ms <= FRAME_MS:
+            raise ValueError(
+                f"segmenter.min_speech_ms ({self.min_speech_ms}) must exceed {FRAME_MS}: "
+                "a single frame of noise would be an utterance."
+            )
+        shortest = self.pre_roll_ms + self.min_speech_ms + self.silence_ms
+        if not shortest < self.max_segment_ms <= 60_000:
+            raise ValueError(
+                f"segmenter.max_segment_ms ({self.max_segment_ms}) must exceed pre_roll_ms + "
+                f"min_speech_ms + silence_ms ({shortest}), so that a segment can end by itself, "
+                "and must not exceed 60000: it bounds memory and the time to a verdict."
+            )
+
+
+class _Heard(NamedTuple):
+    frame: AudioFrame
+    speech_power: float
+    """Mean square of a speech frame; 0 where the VAD heard none."""
+
+
+@dataclass(slots=True)
+class _OpenSegment:
+    utterance: int
+    start: int
+    speech_end: int = 0
+    speech_power: float = 0.0
+    n_speech: int = 0
+    n_silent: int = 0
+    """Frames since the last speech."""
+    blocks: list[Samples] = field(default_factory=list)
+
+    def add(self, heard: _Heard) -> None:
+        self.blocks.append(heard.frame.samples)
+        if heard.speech_power > 0:
+            self.speech_power += heard.speech_power
+            self.n_speech += 1
+            self.speech_end = heard.frame.start + FRAME_SAMPLES
+
+
+class Segmenter:
+    """Cuts one stream into segments: in order, disjoint, none longer than the maximum."""
+
+    def __init__(
+        self,
+        vad: VadSettings | None = None,
+        settings: SegmenterSettings | None = None,
+    ) -> None:
+        self._vad_settings = vad if vad is not None else VadSettings()
+        self._settings = settings if settings is not None else SegmenterSettings()
+        self._vad = EnergyVad(self._vad_settings)
+        self._silence_frames = max(1, _frames(self._settings.silence_ms))
+        self._min_speech_frames = _frames(self._settings.min_speech_ms)
+        self._pre_roll_frames = _frames(self._settings.pre_roll_ms)
+        self._tail_frames = _frames(self._settings.tail_ms)
+        self._max_samples = _frames(self._settings.max_segment_ms) * FRAME_SAMPLES
+        self._open: _OpenSegment | None = None
+        self._held: deque[_Heard] = deque()
+        """Not handed on: before a segment its pre-roll, within it the silence beyond the tail."""
+        self._run = 0
+        self._resumable = 0
+        """Frames for which speech still continues a segment that was closed for its length."""
+        self._clock = 0
+        self._utterances = 0
+
+    def push(self, audio: AudioFrame | AudioGap) -> list[SegmenterOutput]:
+        """Take the next frame or gap of the stream; returns what follows from it, in order."""
+        if isinstance(audio, AudioGap):
+            outputs = self._end(CloseReason.GAP)
+            self._clock = audio.start + audio.length
+            return outputs
+        speech = self._vad.push(audio.samples)
+        self._clock = audio.start + FRAME_SAMPLES
+        heard = _Heard(audio, 10 ** (self._vad.level_dbfs / 10) if speech else 0.0)
+        self._held.append(heard)
+        if self._open is None:
+            return self._wait(speech)
+        return self._follow(self._open, speech)
+
+    def flush(self) -> list[SegmenterOutput]:
+        """The stream has ended: close what is open."""
+        return self._end(CloseReason.END)
+
+    def _wait(self, speech: bool) -> list[SegmenterOutput]:
+        """No segment is open."""
+        self._run = self._run + 1 if speech else 0
+        if self._run >= (RESUME_FRAMES if self._resumable else self._min_speech_frames):
+            return self._start()
+        if self._resumable and not speech:
+            self._resumable -= 1
+        if not self._resumable:
+            self._forget()
+        return []
+
+    def _start(self) -> list[SegmenterOutput]:
+        self._utterances += 1
+        segment = _OpenSegment(self._utterances, self._held[0].frame.start)
+        self._open, self._run, self._resumable = segment, 0, 0
+        return [SpeechStarted(segment.utterance, segment.start), *self._hand_on(segment)]
+
+    def _follow(self, segment: _OpenSegment, speech: bool) -> list[SegmenterOutput]:
+        """A segment is open."""
+        segment.n_silent = 0 if speech else segment.n_silent + 1
+        outputs: list[SegmenterOutput] = []
+        if segment.n_silent <= self._tail_frames:
+            outputs += self._hand_on(segment)
+        if segment.n_silent >= self._silence_frames:
+            outputs.append(self._close(segment, CloseReason.SILENCE))
+        elif self._clock - segment.start >= self._max_samples:
+            outputs.append(self._close(segment, CloseReason.MAX_LENGTH))
+            self._resumable = self._silence_frames - segment.n_silent
+        return outputs
+
+    def _hand_on(self, segment: _OpenSegment) -> list[SegmenterOutput]:
+        start = self._held[0].frame.start
+        blocks = [heard.frame.samples for heard in self._held]
+        for heard in self._held:
+            segment.add(heard)
+        self._held.clear()
+        samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        return [SpeechAudio(segment.utterance, start, samples)]
+
+    def _end(self, reason: CloseReason) -> list[SegmenterOutput]:
+        """No audio follows the last frame: close what is open, and keep nothing for later."""
+        outputs: list[SegmenterOutput] = []
+        if self._open is not None:
+            outputs.append(self._close(self._open, reason))
+        self._held.clear()
+        self._run = self._resumable = 0
+        return outputs
+
+    def _close(self, segment: _OpenSegment, reason: CloseReason) -> Segment:
+        samples = np.concatenate(segment.blocks)
+        self._open = None
+        self._forget()
+        level_dbfs = 10 * math.log10(segment.speech_power / segment.n_speech)
+        n_clipped = int(np.count_nonzero(np.abs(samples) >= FULL_SCALE))
+        return Segment(
+            utterance=segment.utterance,
+            start=segment.start,
+            end=segment.start + len(samples),
+            speech_end=segment.speech_end,
+            closed_at=self._clock,
+            reason=reason,
+            samples=samples,
+            level_dbfs=level_dbfs,
+            # By now the VAD knows the room best: in hindsight, a noise that began with the segment
+            # counts.
+            noise_floor_dbfs=self._vad.noise_floor_dbfs,
+            clipped=n_clipped >= self._vad_settings.clipped_share * len(samples),
+            speech_samples=segment.n_speech * FRAME_SAMPLES,
+        )
+
+    def _forget(self) -> None:
+        """Of what is not in a segment, keep what may yet become pre-roll."""
+        while len(self._held) > self._pre_roll_frames + self._run:
+            self._held.popleft()
+
+
+def _frames(duration_ms: int) -> int:
+    return -(-duration_ms // FRAME_MS)

@@ -1,0 +1,174 @@
+"""Energy voice-activity detection: level in the speech band, above a noise floor that follows the
+room.
+
+A state machine over frames of 20 ms, with no clock and no I/O. It says whether a frame sounds like
+speech; how many of them make an utterance is the segmenter's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from monitor.events import FRAME_SAMPLES, Samples
+
+SILENCE_DBFS: Final = -120.0
+"""Level given to digital silence, whose logarithm there is not."""
+
+INITIAL_FLOOR_DBFS: Final = -60.0
+"""The room before anything was heard of it: speech in the first frame stands out from it."""
+
+MIN_FLOOR_DBFS: Final = -75.0
+"""Below this there is no room, only converter noise; nothing is measured against it."""
+
+BLOCK_FRAMES: Final = 10
+"""Frames (200 ms) over which a minimum is taken: the floor falls at once, and rises by such
+steps."""
+
+BAND_STEP: Final = 4
+"""``x[n] - x[n-4]`` at 16 kHz is a comb with its peak at 2 kHz and zeros at 0, 4 and 8 kHz: a DC
+offset vanishes, 50 Hz hum is 28 dB down, and it costs one subtraction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VadSettings:
+    """Energy voice-activity detector. Levels are in dB relative to full scale (dBFS), or above the
+    floor."""
+
+    onset_db: float = 9.0
+    """Level above the noise floor at which silence turns into speech."""
+    offset_db: float = 6.0
+    """Level above the noise floor below which speech turns into silence."""
+    min_level_dbfs: float = -55.0
+    """Nothing below this level is speech, however quiet the room."""
+    floor_memory_ms: int = 3_000
+    """The noise floor is the quietest moment of this span: longer bridges longer speech without a
+    pause."""
+    steady_ms: int = 1_000
+    """A sound that has been steady this long is noise: the floor rises to it at once."""
+    steady_db: float = 1.5
+    """Standard deviation of the level up to which a sound is steady."""
+    clipped_share: float = 0.001
+    """Share of samples at full scale from which on a segment counts as clipped."""
+
+    def __post_init__(self) -> None:
+        if self.offset_db > self.onset_db:
+            raise ValueError(
+                f"vad.offset_db ({self.offset_db:g}) must not exceed vad.onset_db "
+                f"({self.onset_db:g}): a segment could never close. "
+                "Lower offset_db or raise onset_db."
+            )
+        if self.offset_db <= 0:
+            raise ValueError(
+                f"vad.offset_db ({self.offset_db:g}) must be positive: the noise floor itself "
+                "would be speech."
+            )
+        if not SILENCE_DBFS < self.min_level_dbfs < 0:
+            raise ValueError(
+                f"vad.min_level_dbfs ({self.min_level_dbfs:g}) must lie between "
+                f"{SILENCE_DBFS:g} and 0: it is a level relative to full scale."
+            )
+        if not 0 < self.steady_ms <= self.floor_memory_ms <= 60_000:
+            raise ValueError(
+                f"vad.steady_ms ({self.steady_ms}) must be positive and not exceed "
+                f"vad.floor_memory_ms ({self.floor_memory_ms}), and that not 60000."
+            )
+        if self.steady_db < 0:
+            raise ValueError(f"vad.steady_db ({self.steady_db:g}) must not be negative.")
+        if not 0 < self.clipped_share <= 1:
+            raise ValueError(
+                f"vad.clipped_share ({self.clipped_share:g}) must be above 0 and at most 1."
+            )
+
+
+class NoiseFloor:
+    """The level of the room, dB: the quietest moment of the last seconds, or a sound that stays as
+    it is.
+
+    It falls at once. It rises where the quiet moment is too long ago, and at once to a sound that
+    has been steady for a while, which speech never is.
+    """
+
+    def __init__(self, settings: VadSettings, initial_db: float) -> None:
+        n_blocks = max(1, settings.floor_memory_ms // (BLOCK_FRAMES * 20))
+        self._n_steady = max(1, settings.steady_ms // (BLOCK_FRAMES * 20))
+        self._steady_variance = settings.steady_db**2
+        # The room is taken to be quiet until it has been heard, so that a first word is heard, too.
+        self._minima: deque[float] = deque([initial_db] * n_blocks, maxlen=n_blocks)
+        self._sums: deque[tuple[float, float]] = deque(maxlen=self._n_steady)
+        self._past_db = initial_db
+        self._smooth_db = math.nan
+        self._minimum_db = math.inf
+        self._sum = self._sum_squares = 0.0
+        self._n_frames = 0
+
+    def push(self, level_db: float) -> float:
+        """The floor, with the level of one more frame."""
+        smooth = self._smooth_db
+        smooth = level_db if math.isnan(smooth) else smooth + 0.4 * (level_db - smooth)
+        self._smooth_db = smooth
+        self._minimum_db = min(self._minimum_db, smooth)
+        self._sum += level_db
+        self._sum_squares += level_db * level_db
+        self._n_frames += 1
+        floor = min(self._past_db, self._minimum_db)
+        if self._n_frames == BLOCK_FRAMES:
+            self._end_block()
+        return floor
+
+    def _end_block(self) -> None:
+        self._minima.append(self._minimum_db)
+        self._sums.append((self._sum, self._sum_squares))
+        if len(self._sums) == self._n_steady:
+            n = self._n_steady * BLOCK_FRAMES
+            mean = sum(total for total, _ in self._sums) / n
+            if sum(squares for _, squares in self._sums) / n - mean * mean <= self._steady_variance:
+                recent = list(self._minima)[-self._n_steady :]
+                self._minima.extend([min(recent)] * len(self._minima))
+        self._past_db = min(self._minima)
+        self._minimum_db = math.inf
+        self._sum = self._sum_squares = 0.0
+        self._n_frames = 0
+
+
+class EnergyVad:
+    """Decides for each frame in turn; what it decided by is in its properties until the next."""
+
+    def __init__(self, settings: VadSettings = VadSettings()) -> None:
+        self._settings = settings
+        self._band_floor = NoiseFloor(settings, INITIAL_FLOOR_DBFS)
+        self._floor = NoiseFloor(settings, INITIAL_FLOOR_DBFS)
+        self._speech = False
+        self._level_dbfs = SILENCE_DBFS
+        self._floor_dbfs = INITIAL_FLOOR_DBFS
+
+    @property
+    def level_dbfs(self) -> float:
+        """RMS level of the last frame, without its DC offset."""
+        return self._level_dbfs
+
+    @property
+    def noise_floor_dbfs(self) -> float:
+        """RMS level of the room, in the same band as :attr:`level_dbfs`."""
+        return self._floor_dbfs
+
+    def push(self, samples: Samples) -> bool:
+        """Whether one more frame, float32 ``(320,)`` with finite values, is speech."""
+        band = samples[BAND_STEP:] - samples[:-BAND_STEP]
+        band_dbfs = _dbfs(float(band.dot(band)) / (4 * (FRAME_SAMPLES - BAND_STEP)))
+        mean = float(samples.sum()) / FRAME_SAMPLES
+        self._level_dbfs = _dbfs(float(samples.dot(samples)) / FRAME_SAMPLES - mean * mean)
+        self._floor_dbfs = self._floor.push(self._level_dbfs)
+        above_db = band_dbfs - max(self._band_floor.push(band_dbfs), MIN_FLOOR_DBFS)
+        threshold_db = self._settings.offset_db if self._speech else self._settings.onset_db
+        self._speech = (
+            above_db >= threshold_db and self._level_dbfs >= self._settings.min_level_dbfs
+        )
+        return self._speech
+
+
+def _dbfs(power: float) -> float:
+    """Mean square as a level; 1.0, the power of a full-scale square wave, is 0 dBFS."""
+    return 10 * math.log10(power) if power > 1e-12 else SILENCE_DBFS
