@@ -108,3 +108,9 @@ def test_settings_that_make_no_spectrogram_are_refused_by_name(
 def test_more_filters_than_fourier_bins_are_refused() -> None:
     with pytest.raises(ValueError, match="without a Fourier bin"):
         log_mel(np.zeros(400, np.float32), LogMelSettings(n_mels=200))
+
+
+def test_one_channel_of_interleaved_audio_is_read_in_place_correctly() -> None:
+    stereo = np.random.default_rng(0).normal(0, 0.1, (2_000, 2)).astype(np.float32)
+    left = stereo[:, 0]
+    np.testing.assert_array_equal(log_mel(left, SETTINGS), log_mel(left.copy(), SETTINGS))
