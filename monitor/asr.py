@@ -92,21 +92,25 @@ class VoskEngine:
     """
 
     def __init__(self, folder: Path) -> None:
-        import vosk  # noqa: PLC0415 - 0.1 s that start-up need not wait for: this runs on a worker
+        import vosk  # 0.1 s that start-up does not wait for, because this runs on a worker
 
         vosk.SetLogLevel(-1)
         self._new_recogniser = vosk.KaldiRecognizer
-        try:
-            self._model = vosk.Model(str(folder))
-        except (Exception, SystemExit) as error:
-            # Vosk raises a bare Exception, and for some faults exits.
-            raise ModelError(
-                f"{folder}: Vosk cannot load this model; it may be damaged or made for another "
-                "version. Fetch it again, or leave --vosk-model out for the embedded one."
-            ) from error
         self._recogniser: Any = None
         self._start = 0
         self._words: list[Word] = []
+        try:
+            self._model = vosk.Model(str(folder))
+            # Some faults, such as a model for another sample rate, show only with the first audio.
+            self.begin(0)
+            self.feed(np.zeros(BLOCK_SAMPLES, np.float32))
+            self.finish(BLOCK_SAMPLES)
+        except (Exception, SystemExit) as error:
+            # Vosk raises a bare Exception, and for some faults exits.
+            raise ModelError(
+                f"{folder}: Vosk cannot use this model; it may be damaged, or made for another "
+                "version or sample rate. Fetch it again, or leave --vosk-model out."
+            ) from error
 
     def begin(self, start: int) -> None:
         self._recogniser = self._new_recogniser(self._model, float(SAMPLE_RATE_HZ))

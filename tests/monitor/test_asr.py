@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -262,6 +263,17 @@ def test_word_outside_the_vocabulary_leaves_no_placeholder(vosk_engine: VoskEngi
     assert "[unk]" not in transcript.text
 
 
+def test_model_for_another_sample_rate_fails_the_start_and_not_each_utterance(
+    tmp_path: Path,
+) -> None:
+    studio = shutil.copytree(find_model("vosk-tiny-en").path, tmp_path / "studio")
+    (studio / "conf" / "mfcc.conf").write_text(
+        "--sample-frequency=44100\n--num-mel-bins=40\n--num-ceps=40\n"
+    )
+    with pytest.raises(ModelError, match="sample rate"):
+        VoskEngine(studio)
+
+
 def test_damaged_model_fails_the_start_with_its_path_and_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "am").mkdir()
     (tmp_path / "am" / "final.mdl").write_bytes(b"not a model")
@@ -271,5 +283,5 @@ def test_damaged_model_fails_the_start_with_its_path_and_a_remedy(tmp_path: Path
         async with VoskTranscriber(model, AsrSettings()):
             pass
 
-    with pytest.raises(ModelError, match=f"{tmp_path}: Vosk cannot load this model.*embedded"):
+    with pytest.raises(ModelError, match=f"{tmp_path}: Vosk cannot use.*leave --vosk-model out"):
         asyncio.run(main())
