@@ -13,16 +13,25 @@ T = TypeVar("T")
 class Mailbox(Generic[T]):
     """A queue that never blocks its producer and never grows beyond its capacity.
 
-    When full, the *oldest* item is dropped and counted: in a live monitor, what was said last is
+    When full, the *oldest* items are dropped and counted: in a live monitor, what was said last is
     worth more than what was said first. One consumer; event-loop thread only (a driver's thread
     goes through ``loop.call_soon_threadsafe``).
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, *, bite: int = 1) -> None:
+        """Make an empty mailbox.
+
+        Args:
+            capacity: Items that may wait.
+            bite: Items dropped at a time. For a stream, more leaves fewer and longer holes in it.
+        """
         if capacity < 1:
             raise ValueError(f"capacity ({capacity}) of a mailbox must be at least 1.")
+        if not 1 <= bite <= capacity:
+            raise ValueError(f"bite ({bite}) must be at least 1 and at most capacity ({capacity}).")
         self._items: deque[T] = deque()
         self._capacity = capacity
+        self._bite = bite
         self._closed = False
         self._dropped = 0
         self._wakeup = asyncio.Event()
@@ -35,26 +44,22 @@ class Mailbox(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def offer(self, item: T) -> T | None:
-        """Add an item.
-
-        Returns:
-            What was dropped: the oldest item where the mailbox was full, ``item`` itself where it
-            is closed, otherwise None.
-        """
+    def offer(self, item: T) -> bool:
+        """Add an item; False where something was dropped, or ``item`` itself came after the end."""
         if self._closed:
             self._dropped += 1
-            return item
-        oldest = None
-        if len(self._items) == self._capacity:
-            oldest = self._items.popleft()
-            self._dropped += 1
+            return False
+        full = len(self._items) == self._capacity
+        if full:
+            for _ in range(self._bite):
+                self._items.popleft()
+            self._dropped += self._bite
         self._items.append(item)
         self._wakeup.set()
-        return oldest
+        return not full
 
     def close(self) -> None:
-        """Take nothing more; the consumer gets what is there, then its iteration ends.
+        """Take nothing more; the consumer gets what is there, then it is told the end.
         Idempotent."""
         self._closed = True
         self._wakeup.set()

@@ -287,8 +287,8 @@ class PipeSource:
             if not heard and data[:4] in (b"RIFF", b"fLaC", b"OggS"):
                 raise UsageError(
                     f"standard input is a file that starts with {data[:4].decode()!r}, and "
-                    "--input - reads headerless PCM16. Give its path to --input, or convert it with: "
-                    "ffmpeg -i FILE -f s16le -ar 16000 -ac 1 -"
+                    "--input - reads headerless PCM16. Give its path to --input, or convert it "
+                    "with: ffmpeg -i FILE -f s16le -ar 16000 -ac 1 -"
                 )
             heard = True
             for frame in self._framer.push(self._samples(data)):
