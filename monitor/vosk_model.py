@@ -209,7 +209,7 @@ def _unpack(archive: Path, folder: Path, name: str) -> None:
     """
     with zipfile.ZipFile(archive) as members:
         for member in members.infolist():
-            parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+            parts = PurePosixPath(member.filename).parts
             if not parts or parts[0] != name or ".." in parts:
                 raise zipfile.BadZipFile(f"{member.filename!r} lies outside {name}/")
         needed = sum(member.file_size for member in members.infolist())

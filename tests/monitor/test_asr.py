@@ -73,7 +73,7 @@ def test_everything_that_was_fed_reaches_the_engine_in_blocks_that_ignore_the_fe
     engine = EchoEngine()
 
     async def test(transcriber: VoskTranscriber) -> None:
-        for utterance, chunks in enumerate([[3300], [20] * 165, [1599, 1, 1, 1699], [1600, 1700]]):
+        for utterance, chunks in enumerate([[3300], [20] * 165, [1599, 1, 1700], [1700, 1600]]):
             transcriber.begin(utterance, 0)
             for chunk in chunks:
                 transcriber.feed(np.zeros(chunk, np.float32))
@@ -242,6 +242,16 @@ def test_words_of_the_second_part_do_not_start_the_clock_again(vosk_engine: Vosk
     assert happy.start_s == pytest.approx(
         offset_s + next(word for word in alone.words if word.word == "happy").start_s, abs=0.1
     )
+
+
+def test_no_word_reaches_beyond_the_end_of_its_segment(vosk_engine: VoskEngine) -> None:
+    samples = spoken("leave me alone")
+    vosk_engine.begin(16_000)
+    vosk_engine.feed(samples)
+    words = vosk_engine.finish(16_000 + len(samples) // 2).words
+    end_s = 1.0 + len(samples) // 2 / 16_000
+    assert [word.word for word in words] == ["leave", "me", "alone"]
+    assert all(word.start_s <= word.end_s <= end_s for word in words)
 
 
 @pytest.mark.parametrize("name", ["silence", "full scale", "a click"])

@@ -34,8 +34,11 @@ def with_diary(
 ) -> list[str]:
     """Run ``test`` with a started worker; returns the threads on which diaries were freed."""
     freed_on: list[str] = []
+    unhandled: list[object] = []
 
     async def main() -> None:
+        handler = asyncio.get_running_loop().set_exception_handler
+        handler(lambda _, context: unhandled.append(context))
         worker = NativeWorker("diary", lambda: Diary(freed_on), capacity=capacity)
         await worker.start()
         try:
@@ -44,6 +47,7 @@ def with_diary(
             await worker.close()
 
     asyncio.run(main())
+    assert unhandled == []
     return freed_on
 
 
