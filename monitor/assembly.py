@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import platform
+import re
 import socket
 import sys
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -37,6 +39,17 @@ Pace = Literal["realtime", "max"]
 EventFormat = Literal["jsonl", "human"]
 
 
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A pipeline that is ready to run, and what the command line wants to know of it."""
+
+    pipeline: Pipeline
+    source: AudioSource
+    websocket: WebSocketPublisher | None
+    notice: str
+    """A line for whoever started it."""
+
+
 def choose_source(settings: MonitorSettings, audio: str | None, pace: Pace | None) -> AudioSource:
     """The file or pipe that was named, else the device that was named, else the system's, else the demo."""
     if audio == "-":
@@ -51,12 +64,84 @@ def choose_source(settings: MonitorSettings, audio: str | None, pace: Pace | Non
     return DeviceSource(settings.capture)
 
 
-def choose_event_output(path: str, shape: EventFormat | None) -> Publisher:
+def choose_event_output(path: str, shape: EventFormat | None, *, transcript: bool) -> Publisher:
     """Where events are written: a file or standard output, as JSON Lines or for people."""
+    human = shape == "human" or (shape is None and path == "-" and sys.stdout.isatty())
     if path != "-":
-        if shape == "human":
-            return Console.to_file(Path(path))
-        return JsonLines.to_file(Path(path))
-    if shape == "human" or (shape is None and sys.stdout.isatty()):
-        return Console(sys.stdout)
-    return JsonLines(sys.stdout.buffer)
+        return (
+            Console.to_file(Path(path), transcript=transcript)
+            if human
+            else JsonLines.to_file(Path(path))
+        )
+    return Console(sys.stdout, transcript=transcript) if human else JsonLines(sys.stdout.buffer)
+
+
+def assemble(
+    settings: MonitorSettings,
+    *,
+    audio: str | None = None,
+    pace: Pace | None = None,
+    events: str = "-",
+    event_format: EventFormat | None = None,
+) -> Assembly:
+    """Choose and join the parts; nothing is opened or loaded yet.
+
+    Args:
+        settings: All of them.
+        audio: A file, ``-`` for standard input, or None for a microphone.
+        pace: Of a file.
+        events: A file to append to, or ``-`` for standard output.
+        event_format: Shape of what is written there; None chooses by whether it is a terminal.
+
+    Raises:
+        MonitorError: A name, file or address that cannot be used.
+    """
+    node = settings.node or host_name()
+    source = choose_source(settings, audio, pace)
+    model = None
+    if settings.asr.enabled:
+        model = find_model(settings.asr.model or None, models_url=settings.asr.models_url)
+    websocket = WebSocketPublisher(settings.websocket) if settings.websocket.enabled else None
+    publishers: list[Publisher] = [
+        choose_event_output(events, event_format, transcript=settings.transcript)
+    ]
+    if websocket is not None:
+        publishers.append(websocket)
+    if settings.mqtt.url is not None:
+        publishers.append(MqttPublisher(settings.mqtt, node, settings.stream))
+    chosen = settings.ensemble
+    notice = model.notice if model is not None else "No recogniser: the voice alone is judged."
+    pipeline = Pipeline(
+        source=source,
+        segmenter=Segmenter(settings.vad, settings.segmenter),
+        transcriber=None if model is None else VoskTranscriber(model, settings.asr),
+        ensemble=EnsembleWorker(
+            lambda: Stser.load(
+                chosen.checkpoint, engine=chosen.engine, classifiers=chosen.classifiers
+            )
+        ),
+        encoder=WireEncoder(node, settings.stream, transcript=settings.transcript),
+        publishers=publishers,
+        state=EmotionState(settings.state),
+        abstention=settings.abstention,
+        started=lambda ensemble: MonitorStarted(
+            versions=versions(),
+            settings_digest=settings.digest(),
+            model=ensemble.model,
+            modalities=("speech", "text") if model is not None else ("speech",),
+            recogniser=model.name if model is not None else "off",
+            notice=notice,
+        ),
+    )
+    return Assembly(pipeline, source, websocket, notice)
+
+
+def host_name() -> str:
+    """This machine's name, in the letters that topics allow."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "-", socket.gethostname().partition(".")[0]) or "localhost"
+
+
+def versions() -> dict[str, str]:
+    """Of the monitor and of the packages that the verdict depends on."""
+    packages = ("stser-monitor", "numpy", "onnxruntime", "vosk")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}

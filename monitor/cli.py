@@ -57,7 +57,9 @@ def parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    flags.add_argument("--version", action="version", version=f"%(prog)s {version('stser-monitor')}")
+    flags.add_argument(
+        "--version", action="version", version=f"%(prog)s {version('stser-monitor')}"
+    )
     flags.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
     _add_input_flags(flags.add_argument_group("audio in"))
     _add_model_flags(flags.add_argument_group("models"))
@@ -65,9 +67,14 @@ def parser() -> argparse.ArgumentParser:
     return flags
 
 
+def _index_or_name(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
 def _add_input_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--device",
+        type=_index_or_name,
         metavar="INDEX|NAME",
         help="microphone: index or part of its name (default: the system's; without one, a demo)",
     )
@@ -135,7 +142,9 @@ def _add_output_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--mqtt-url", metavar="URL", help="broker, such as mqtt://user:password@host:1883"
     )
-    group.add_argument("--mqtt-prefix", metavar="PREFIX", help="first part of topics (default: stser)")
+    group.add_argument(
+        "--mqtt-prefix", metavar="PREFIX", help="first part of topics (default: stser)"
+    )
     group.add_argument(
         "--no-transcript",
         dest="transcript",
@@ -152,7 +161,9 @@ def settings_from(flags: argparse.Namespace) -> MonitorSettings:
         UsageError: A flag or a setting breaks a rule.
     """
     given: dict[str, Any] = vars(flags)
-    overrides = {FLAG_SETTINGS[flag]: value for flag, value in given.items() if flag in FLAG_SETTINGS}
+    overrides = {
+        FLAG_SETTINGS[flag]: value for flag, value in given.items() if flag in FLAG_SETTINGS
+    }
     try:
         if "config" in given:
             return load(given["config"], MonitorSettings, overrides=overrides)
@@ -198,36 +209,30 @@ def _list_devices() -> int:
 async def _run(settings: MonitorSettings, flags: argparse.Namespace) -> int:
     from monitor.assembly import assemble
 
-    pipeline, source = assemble(
+    parts = assemble(
         settings,
-        input_path=getattr(flags, "input", None),
+        audio=getattr(flags, "input", None),
         pace=getattr(flags, "pace", None),
         events=getattr(flags, "events", "-"),
         event_format=getattr(flags, "format", None),
     )
     loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
 
     def stop() -> None:
-        """First signal: end orderly. Second: at once."""
+        """First signal: end orderly. The second one ends the program at once."""
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-        logger.info("stopping: publishing what was said so far")
-        source.stop()
+        logger.info("Stopping: publishing what was said so far.")
+        parts.source.stop()
+
+    def ready() -> None:
+        if parts.notice:
+            logger.info("%s", parts.notice)
+        if parts.websocket is not None:
+            logger.info("Dashboard: %s", parts.websocket.url)
+        logger.info("Listening to %s. Ctrl-C ends.", parts.source.name)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    try:
-        await pipeline.run()
-    except* MonitorError as group:
-        raise _first(group) from group
+    await parts.pipeline.run(ready)
     return 0
-
-
-def _first(group: BaseExceptionGroup[MonitorError]) -> MonitorError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, MonitorError)
-    return error

@@ -148,7 +148,9 @@ class Transcript:
         weights = [max(word.end_s - word.start_s, 1e-3) for word in self.words]
         if not weights:
             return 0.0
-        return sum(w * word.conf for w, word in zip(weights, self.words, strict=True)) / sum(weights)
+        return sum(w * word.conf for w, word in zip(weights, self.words, strict=True)) / sum(
+            weights
+        )
 
 
 # --- to the publishers -------------------------------------------------------------------------
@@ -267,6 +269,8 @@ Happening = (
 class WireEvent:
     """A happening, encoded once; every channel carries these very bytes."""
 
+    source: str
+    """CloudEvents source, ``/stser/<node>/<stream>``."""
     type: str
     """CloudEvents type, such as ``org.stser.emotion.utterance.v1``."""
     sequence: int

@@ -87,9 +87,7 @@ class StreamInference:
         n_frames = self._settings.n_frames(segment.end - segment.start)
         return np.concatenate(self._blocks)[:n_frames]
 
-    async def judge(
-        self, log_mel: NDArray[np.float32], words: Sequence[str] | None
-    ) -> Verdict:
+    async def judge(self, log_mel: NDArray[np.float32], words: Sequence[str] | None) -> Verdict:
         """The verdict on a closed segment; from then on its voice counts as heard."""
         verdict = self._ensemble.classify(log_mel, words, self._heard)
         heard = LogMelStatistics.of(log_mel)

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -58,15 +58,15 @@ class MonitorSettings:
     """False leaves the recognised words out of every event; they still inform the verdict."""
     log_format: Literal["text", "json"] = "text"
     """Shape of the log lines on standard error."""
-    capture: CaptureSettings = CaptureSettings()
-    vad: VadSettings = VadSettings()
-    segmenter: SegmenterSettings = SegmenterSettings()
-    asr: AsrSettings = AsrSettings()
-    ensemble: EnsembleSettings = EnsembleSettings()
-    abstention: AbstentionSettings = AbstentionSettings()
-    state: StateSettings = StateSettings()
-    websocket: WebSocketSettings = WebSocketSettings()
-    mqtt: MqttSettings = MqttSettings()
+    capture: CaptureSettings = field(default_factory=CaptureSettings)
+    vad: VadSettings = field(default_factory=VadSettings)
+    segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
+    asr: AsrSettings = field(default_factory=AsrSettings)
+    ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
+    abstention: AbstentionSettings = field(default_factory=AbstentionSettings)
+    state: StateSettings = field(default_factory=StateSettings)
+    websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
 
     def __post_init__(self) -> None:
         for name, value in (("node", self.node), ("stream", self.stream)):

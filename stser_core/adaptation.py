@@ -94,6 +94,10 @@ class LogMelStatistics:
         squares = self.squares + other.squares + np.square(step) * (self.count * share)
         return LogMelStatistics(count, self.mean + step * share, squares)
 
+    def shifted(self, response: NDArray[np.floating]) -> LogMelStatistics:
+        """Statistics of the same speech through another microphone, which adds ``(mels,)``."""
+        return LogMelStatistics(self.count, self.mean + response, self.squares)
+
     def capped(self, count: float) -> LogMelStatistics:
         """The same mean and variance, known from at most ``count`` frames: old evidence fades."""
         if self.count <= count:

@@ -23,13 +23,13 @@ class SpeechModelSettings:
     """Mel bins from one position to the next; strides of 2 make training four times as fast."""
     pool_time: int = 4
     """Frames that stride and max pooling join: the step of LSTM and attention is 40 ms."""
-    pool_mels: int = 4
+    pool_mels: int = 8
     """Mel bins that stride and max pooling join."""
     hidden: int = 96
     """Units of the LSTM in each direction."""
     heads: int = 4
     """Heads of the self-attention."""
-    dropout: float = 0.3
+    dropout: float = 0.2
     """Share dropped before and after the LSTM and after the attention, while training."""
 
     def __post_init__(self) -> None:
@@ -110,7 +110,7 @@ class StserSettings:
 
     speech: SpeechModelSettings = field(default_factory=SpeechModelSettings)
     text: TextModelSettings = field(default_factory=TextModelSettings)
-    classifier_dropout: float = 0.3
+    classifier_dropout: float = 0.2
     """Share dropped after each hidden layer of the classifiers, while training."""
 
     def __post_init__(self) -> None:

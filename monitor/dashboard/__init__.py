@@ -1,0 +1,1 @@
+"""The page that the monitor serves at ``/``: static files, no build step."""

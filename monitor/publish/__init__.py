@@ -1,0 +1,1 @@
+"""Channels to consumers; every one carries the same bytes."""

@@ -1,0 +1,201 @@
+"""Events to an MQTT 5 broker, by an own reconnecting loop around aiomqtt.
+
+Topics below ``<prefix>/<node>/<stream>``: ``event/<kind>`` (QoS 1, not retained, with expiry) and ``state`` (retained);
+and ``<prefix>/<node>/availability`` (``online``/``offline``, retained, also the will).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+from collections import deque
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from monitor.errors import PublishError
+from monitor.events import StateChanged, WireEvent
+
+logger = logging.getLogger(__name__)
+
+CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
+_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+_UTF8: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttSettings:
+    """The broker."""
+
+    url: str | None = None
+    """``mqtt://[user:password@]host[:port]`` or ``mqtts://`` for TLS; without it, no MQTT."""
+    prefix: str = "stser"
+    """First part of every topic."""
+    expiry_s: int = 3_600
+    """The broker forgets an event that nobody fetched for so long."""
+    outbox_events: int = 10_000
+    """Events that wait for the broker before the oldest are dropped."""
+    timeout_s: float = 10.0
+    """A broker that answers nothing for so long is left and connected to again."""
+    reconnect_least_s: float = 0.5
+    """First wait before connecting again; it doubles each time."""
+    reconnect_most_s: float = 30.0
+    """Longest wait before connecting again."""
+    farewell_s: float = 5.0
+    """On the way out, time for the outbox to drain."""
+
+    def __post_init__(self) -> None:
+        if not self.prefix or set(self.prefix) & set("#+\x00"):
+            raise ValueError(f"mqtt.prefix ({self.prefix!r}) must not be empty or hold '#' or '+'.")
+        for name in ("expiry_s", "outbox_events", "timeout_s", "reconnect_least_s"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"mqtt.{name} ({getattr(self, name):g}) must be more than 0.")
+        if self.reconnect_most_s < self.reconnect_least_s:
+            raise ValueError(
+                f"mqtt.reconnect_most_s ({self.reconnect_most_s:g}) must not be below "
+                f"mqtt.reconnect_least_s ({self.reconnect_least_s:g})."
+            )
+
+
+class MqttPublisher:
+    """Delivers in order, at least once, and waits out a broker that is away.
+
+    Raises:
+        PublishError: On creation, where the address is not one of a broker.
+    """
+
+    def __init__(self, settings: MqttSettings, node: str, stream: str) -> None:
+        self._settings = settings
+        self._address = _address(settings.url or "")
+        self._stream_topic = f"{settings.prefix}/{node}/{stream}"
+        self._availability = f"{settings.prefix}/{node}/availability"
+        self._outbox: deque[WireEvent] = deque()
+        self._wakeup = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self.dropped = 0
+        """Events that the broker was away too long for."""
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="mqtt")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            async with asyncio.timeout(self._settings.farewell_s):
+                await self._drained.wait()
+        except TimeoutError:
+            logger.warning("MQTT: %d events could not be delivered", len(self._outbox))
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    def publish(self, event: WireEvent) -> None:
+        """Put an event into the outbox."""
+        if len(self._outbox) == self._settings.outbox_events:
+            self._outbox.popleft()
+            self.dropped += 1
+        self._outbox.append(event)
+        self._drained.clear()
+        self._wakeup.set()
+
+    async def _run(self) -> None:
+        """Connect, deliver, and connect again, until cancelled."""
+        wait_s = self._settings.reconnect_least_s
+        reachable = True
+        while True:
+            try:
+                async with self._client() as client:
+                    logger.info("MQTT: connected to %s", self._address.hostname)
+                    wait_s, reachable = self._settings.reconnect_least_s, True
+                    await self._deliver(client)
+            except (aiomqtt.MqttError, OSError) as error:
+                if reachable:
+                    logger.warning("MQTT: %s; trying again until it works", error)
+                reachable = False
+            # Full jitter: many monitors do not come back at the same moment.
+            await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311
+            wait_s = min(2 * wait_s, self._settings.reconnect_most_s)
+
+    async def _deliver(self, client: aiomqtt.Client) -> None:
+        await client.publish(self._availability, "online", qos=1, retain=True)
+        try:
+            while True:
+                while self._outbox:
+                    event = self._outbox[0]
+                    await self._send(client, event)
+                    # Taken out only when the broker has it; meanwhile it may have been dropped.
+                    if self._outbox and self._outbox[0] is event:
+                        self._outbox.popleft()
+                self._drained.set()
+                self._wakeup.clear()
+                await self._wakeup.wait()
+        except asyncio.CancelledError:
+            await client.publish(self._availability, "offline", qos=1, retain=True)
+            raise
+
+    async def _send(self, client: aiomqtt.Client, event: WireEvent) -> None:
+        if isinstance(event.happening, StateChanged):
+            await client.publish(
+                f"{self._stream_topic}/state",
+                event.body,
+                qos=1,
+                retain=True,
+                properties=_properties(None),
+            )
+        await client.publish(
+            f"{self._stream_topic}/event/{event.kind}",
+            event.body,
+            qos=1,
+            properties=_properties(self._settings.expiry_s),
+        )
+
+    def _client(self) -> aiomqtt.Client:
+        address = self._address
+        return aiomqtt.Client(
+            hostname=address.hostname or "",
+            port=address.port or _PORTS[address.scheme],
+            username=unquote(address.username) if address.username else None,
+            password=unquote(address.password) if address.password else None,
+            tls_context=ssl.create_default_context() if address.scheme == "mqtts" else None,
+            protocol=aiomqtt.ProtocolVersion.V5,
+            will=aiomqtt.Will(self._availability, "offline", qos=1, retain=True),
+            timeout=self._settings.timeout_s,
+        )
+
+
+def _properties(expiry_s: int | None) -> Properties:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.ContentType = CONTENT_TYPE
+    properties.PayloadFormatIndicator = _UTF8
+    if expiry_s is not None:
+        properties.MessageExpiryInterval = expiry_s
+    return properties
+
+
+def _address(url: str) -> SplitResult:
+    """The parts of a broker's URL; error texts never show the password.
+
+    Raises:
+        PublishError: It is not ``mqtt://`` or ``mqtts://`` with a host, or its port is no port.
+    """
+    rule = "Write mqtt://[user:password@]host[:port], or mqtts:// for TLS."
+    try:
+        address = urlsplit(url)
+        _ = address.port
+    except ValueError:
+        raise PublishError(f"--mqtt-url: the port is not a number up to 65535. {rule}") from None
+    if address.scheme not in _PORTS or not address.hostname:
+        raise PublishError(f"--mqtt-url: not the address of a broker. {rule}")
+    return address

@@ -1,0 +1,299 @@
+"""Happenings as CloudEvents 1.0 JSON (docs/wire.md). No I/O; the clock is handed in.
+
+Numbers are rounded for people and bandwidth, but a posterior still sums to 1. Nothing that is not
+finite reaches the wire: digital silence has the level :data:`SILENCE_DBFS`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from monitor.events import (
+    DeviceOverflow,
+    Happening,
+    ModelId,
+    MonitorStarted,
+    MonitorStopped,
+    SpeechBegan,
+    SpeechEnded,
+    StateChanged,
+    Transcript,
+    UtteranceEmotion,
+    WireEvent,
+    to_ms,
+)
+from stser_core.posterior import EmotionPosterior
+
+PREFIX: Final = "org.stser."
+SILENCE_DBFS: Final = -120.0
+"""Least level on the wire."""
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]+")
+_DECIMALS: Final = 4
+
+Json = dict[str, Any]
+
+
+class WireEncoder:
+    """Numbers and encodes the events of one stream.
+
+    Args:
+        node: Name of the machine, ``[a-zA-Z0-9_-]+``.
+        stream: Name of the audio stream, likewise.
+        clock: The time of day; called once an event.
+        transcript: False leaves the words out of every event.
+
+    Raises:
+        ValueError: A name holds another character.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        stream: str,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        transcript: bool = True,
+    ) -> None:
+        for name, value in (("node", node), ("stream", stream)):
+            if not _NAME.fullmatch(value):
+                raise ValueError(
+                    f"{name} ({value!r}) must be made of letters, digits, '_' and '-': "
+                    "it becomes part of topics and source names."
+                )
+        self.source: Final = f"/stser/{node}/{stream}"
+        self._clock = clock
+        self._transcript = transcript
+        self._sequence = 0
+        # Sequences start at 1 in every run, so the identifier needs something of the run.
+        self._run = uuid.uuid4().hex[:12]
+
+    def encode(self, happening: Happening) -> WireEvent:
+        """The next event of this source."""
+        self._sequence += 1
+        kind, data = _encode(happening)
+        if not self._transcript:
+            data = without_transcript(data)
+        body = to_json(
+            {
+                "specversion": "1.0",
+                "id": f"{self._run}-{self._sequence}",
+                "source": self.source,
+                "type": f"{PREFIX}{kind}.v1",
+                "time": _timestamp(self._clock()),
+                "sequence": f"{self._sequence:020d}",
+                "datacontenttype": "application/json",
+                "dataschema": f"/schemas/{kind}.v1.json",
+                "data": data,
+            }
+        )
+        return WireEvent(self.source, f"{PREFIX}{kind}.v1", self._sequence, body, happening)
+
+
+def to_json(tree: Mapping[str, Any]) -> bytes:
+    """Compact JSON in UTF-8 on one line.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    return json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def without_transcript(data: Json) -> Json:
+    """The data of an event with nothing left of the words."""
+    if "transcript" not in data:
+        return data
+    return data | {"transcript": None, "salience": data["salience"] | {"words": []}}
+
+
+def body_without_transcript(event: WireEvent) -> bytes:
+    """The bytes of an event for a consumer that asked for no words."""
+    if not isinstance(event.happening, UtteranceEmotion):
+        return event.body
+    tree = json.loads(event.body)
+    return to_json(tree | {"data": without_transcript(tree["data"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Events that one subscriber missed in a row."""
+
+    first: WireEvent
+    last: WireEvent
+    count: int
+
+    @classmethod
+    def one(cls, event: WireEvent) -> Lost:
+        """A single event."""
+        return cls(event, event, 1)
+
+    def and_also(self, event: WireEvent) -> Lost:
+        """One more, after the others."""
+        return Lost(self.first, event, self.count + 1)
+
+
+def gap(lost: Lost, reason: str, now: datetime) -> bytes:
+    """The ``stream.gap.v1`` that one subscriber gets in place of events it missed.
+
+    It has no place in the source's sequence, since no other subscriber sees it.
+    """
+    return to_json(
+        {
+            "specversion": "1.0",
+            "id": uuid.uuid4().hex,
+            "source": lost.first.source,
+            "type": f"{PREFIX}stream.gap.v1",
+            "time": _timestamp(now),
+            "datacontenttype": "application/json",
+            "dataschema": "/schemas/stream.gap.v1.json",
+            "data": {
+                "from_sequence": f"{lost.first.sequence:020d}",
+                "to_sequence": f"{lost.last.sequence:020d}",
+                "dropped": lost.count,
+                "reason": reason,
+            },
+        }
+    )
+
+
+def rounded_posterior(probabilities: Mapping[str, float]) -> dict[str, float]:
+    """Four decimals each that still sum to 1: the rest goes where rounding took most."""
+    scale = 10**_DECIMALS
+    exact = {name: value * scale for name, value in probabilities.items()}
+    whole = {name: int(value) for name, value in exact.items()}
+    left = scale - sum(whole.values())
+    for name in sorted(exact, key=lambda name: whole[name] - exact[name])[:left]:
+        whole[name] += 1
+    return {name: value / scale for name, value in whole.items()}
+
+
+def _timestamp(now: datetime) -> str:
+    return now.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _encode(happening: Happening) -> tuple[str, Json]:
+    """Kind, as in the type, and data."""
+    match happening:
+        case UtteranceEmotion():
+            return "emotion.utterance", _utterance(happening)
+        case StateChanged():
+            return "emotion.state", {
+                "label": happening.label,
+                "since_ms": to_ms(happening.since),
+                "confidence": round(happening.confidence, _DECIMALS),
+                "posterior": rounded_posterior(happening.posterior),
+            }
+        case SpeechBegan():
+            return "speech.started", {
+                "utterance": happening.utterance,
+                "start_ms": to_ms(happening.start),
+            }
+        case SpeechEnded():
+            return "speech.ended", {
+                "utterance": happening.utterance,
+                "start_ms": to_ms(happening.start),
+                "end_ms": to_ms(happening.end),
+            }
+        case DeviceOverflow():
+            return "device.overflow", {
+                "device": happening.device,
+                "count": happening.count,
+                "lost_ms": to_ms(happening.lost),
+            }
+        case MonitorStarted() | MonitorStopped():
+            return _lifetime(happening)
+
+
+def _lifetime(happening: MonitorStarted | MonitorStopped) -> tuple[str, Json]:
+    if isinstance(happening, MonitorStopped):
+        return "monitor.stopped", {
+            "audio_ms": happening.audio_ms,
+            "utterances": happening.utterances,
+            "dropped": dict(happening.dropped),
+        }
+    return "monitor.started", {
+        "versions": dict(happening.versions),
+        "settings": happening.settings_digest,
+        "model": _model(happening.model),
+        "modalities": list(happening.modalities),
+        "recogniser": happening.recogniser,
+        "notice": happening.notice,
+    }
+
+
+def _utterance(utterance: UtteranceEmotion) -> Json:
+    segment, verdict, latency = utterance.segment, utterance.verdict, utterance.latency
+    posterior = _posterior(verdict.posterior)
+    return {
+        "utterance": segment.utterance,
+        "start_ms": to_ms(segment.start),
+        "end_ms": to_ms(segment.end),
+        "final": True,
+        "label": utterance.label,
+        "confidence": max(posterior.values()),
+        "posterior": posterior,
+        "classifiers": {
+            name: None if said is None else _posterior(said)
+            for name, said in verdict.classifiers.items()
+        },
+        "modalities": list(verdict.modalities),
+        "agreement": round(verdict.agreement, _DECIMALS),
+        "abstained": list(utterance.abstained),
+        "transcript": None if utterance.transcript is None else _transcript(utterance.transcript),
+        "salience": {
+            "hop_ms": verdict.salience.hop_ms,
+            "speech": [round(value, _DECIMALS) for value in verdict.salience.speech],
+            "words": [round(value, _DECIMALS) for value in verdict.salience.words],
+        },
+        "audio": {
+            "level_dbfs": _decibels(segment.level_dbfs),
+            "noise_floor_dbfs": _decibels(segment.noise_floor_dbfs),
+            "snr_db": round(
+                max(segment.level_dbfs, SILENCE_DBFS) - max(segment.noise_floor_dbfs, SILENCE_DBFS),
+                1,
+            ),
+            "clipped": segment.clipped,
+        },
+        "latency_ms": {
+            "endpoint": round(latency.endpoint, 1),
+            "asr": round(latency.asr, 1),
+            "inference": round(latency.inference, 1),
+            "publish": round(latency.publish, 1),
+            "total": round(latency.total, 1),
+        },
+        "model": _model(utterance.model),
+    }
+
+
+def _posterior(posterior: EmotionPosterior) -> dict[str, float]:
+    return rounded_posterior(posterior.as_dict())
+
+
+def _model(model: ModelId) -> Json:
+    return {"name": model.name, "version": model.version, "digest": model.digest}
+
+
+def _decibels(value: float) -> float:
+    return round(max(value, SILENCE_DBFS), 1)
+
+
+def _transcript(transcript: Transcript) -> Json:
+    return {
+        "text": transcript.text,
+        "confidence": round(transcript.confidence, _DECIMALS),
+        "words": [
+            {
+                "word": word.word,
+                "start": round(word.start_s, 3),
+                "end": round(word.end_s, 3),
+                "conf": round(word.conf, _DECIMALS),
+            }
+            for word in transcript.words
+        ],
+    }
