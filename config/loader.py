@@ -118,10 +118,10 @@ def _value(kind: Any, value: Any, dotted: str) -> Any:
             raise SettingsError(f"{dotted} ({value!r}) must be a list.")
         element = typing.get_args(kind)[0]
         return tuple(_value(element, item, f"{dotted}[{i}]") for i, item in enumerate(value))
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if isinstance(value, kind):
             return value
-        return _dataclass(typing.cast(type[Any], kind), value, dotted)
+        return _dataclass(kind, value, dotted)
     return _scalar(kind, value, dotted)
 
 

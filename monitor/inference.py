@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,10 @@ from monitor.worker import NativeWorker
 from stser_core.adaptation import LogMelStatistics
 from stser_core.ensemble import Stser, Verdict
 from stser_core.features import LogMelSettings, LogMelStream
+
+
+HEARD_FRAMES: Final = 10_000
+"""Speech that the adaptation remembers, in frames of 10 ms: older voices and rooms fade."""
 
 
 class EnsembleWorker:
@@ -91,5 +95,6 @@ class StreamInference:
         """The verdict on a closed segment; from then on its voice counts as heard."""
         verdict = self._ensemble.classify(log_mel, words, self._heard)
         heard = LogMelStatistics.of(log_mel)
-        self._heard = heard if self._heard is None else self._heard.merge(heard)
+        merged = heard if self._heard is None else self._heard.merge(heard)
+        self._heard = merged.capped(HEARD_FRAMES)
         return await verdict

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from stser_core.checkpoint import Manifest
 from stser_core.errors import CheckpointError
+
+# Released builds of ONNX Runtime report to their makers unless told not to before the library is
+# loaded (docs/decisions/0005): nothing of the monitor may leave the machine.
+os.environ["ORT_DISABLE_TELEMETRY"] = os.environ["ORT_TELEMETRY_DISABLED"] = "1"
+import onnxruntime
 
 EngineName = Literal["onnx", "torch"]
 

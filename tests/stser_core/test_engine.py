@@ -110,3 +110,15 @@ print(sorted(heavy & sys.modules.keys()))
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_engine_writes_nothing_into_the_users_home(manifest: Manifest, tmp_path: Path) -> None:
+    """ONNX Runtime keeps a device identifier and its reports there unless it is told not to."""
+    program = f"""
+from pathlib import Path
+from stser_core.ensemble import Stser
+Stser.load(Path({str(manifest.directory)!r})).classify(None, ["leave", "me"])
+"""
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, env=home)
+    assert [path.name for path in tmp_path.rglob("*")] == []

@@ -1,0 +1,72 @@
+"""The settings tree, and the file that lists it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from config.loader import SettingsError, build, load
+from monitor.settings import MonitorSettings
+
+LISTED = Path(__file__).parents[2] / "config" / "monitor.toml"
+
+
+def names(kind: type, prefix: str = "") -> set[str]:
+    """Dotted names of every setting."""
+    found: set[str] = set()
+    for field in dataclasses.fields(kind):
+        factory = field.default_factory
+        if isinstance(factory, type) and dataclasses.is_dataclass(factory):
+            found |= names(factory, f"{field.name}.")
+        else:
+            found.add(prefix + field.name)
+    return found
+
+
+def listed() -> set[str]:
+    """Dotted names in the file, those commented out included."""
+    found, table = set(), ""
+    for line in LISTED.read_text("utf-8").splitlines():
+        if header := re.match(r"\[(\w+)\]", line):
+            table = header.group(1) + "."
+        elif key := re.match(r"(?:# )?(\w+) = ", line):
+            found.add(table + key.group(1))
+    return found
+
+
+def test_the_listed_defaults_are_the_defaults() -> None:
+    assert load(LISTED, MonitorSettings) == MonitorSettings()
+
+
+def test_every_setting_is_listed_and_no_other() -> None:
+    assert listed() == names(MonitorSettings)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"segmenter.silence_ms": -5}, r"segmenter\.silence_ms \(-5\) must not be negative"),
+        ({"node": "a/b"}, r"node \('a/b'\) must be made of letters"),
+        ({"stream": ""}, r"stream \(''\)"),
+        ({"ensemble.classifiers": ()}, r"ensemble\.classifiers must name at least one"),
+        ({"ensemble.classifiers": ("speech", "speech")}, "names one twice"),
+        ({"ensemble.classifiers": ("voice",)}, r"classifiers\[0\] \('voice'\) must be one of"),
+        ({"websocket.port": 70_000}, r"websocket\.port \(70000\) must be from 0 to 65535"),
+        ({"mqtt.prefix": "a/#"}, r"mqtt\.prefix"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_by_its_dotted_name(
+    overrides: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        build(MonitorSettings, overrides=overrides)
+
+
+def test_the_digest_follows_the_settings_but_never_the_password() -> None:
+    plain = build(MonitorSettings).digest()
+    with_broker = build(MonitorSettings, overrides={"mqtt.url": "mqtt://a:secret@host"})
+    assert with_broker.digest() == plain
+    assert build(MonitorSettings, overrides={"stream": "desk"}).digest() != plain
