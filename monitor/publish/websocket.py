@@ -118,6 +118,8 @@ class WebSocketPublisher:
                 settings.port,
                 process_request=self._answer,
                 subprotocols=[SUBPROTOCOL],
+                # Offered, not required: websockets itself would refuse who asks for none.
+                select_subprotocol=lambda _, asked: SUBPROTOCOL if SUBPROTOCOL in asked else None,
                 compression=None,
                 max_size=settings.max_message_bytes,
                 server_header=None,
