@@ -49,6 +49,16 @@ class VirtualMicrophone:
         """Speak a sound file into the microphone; returns when it has been heard to its end."""
         self.run("paplay", "--device=spk", "--latency-msec=20", str(path))
 
+    @contextmanager
+    def playing(self, path: Path) -> Iterator[None]:
+        """Speak a sound file into the microphone inside the block; at its end, fall silent."""
+        command = ["paplay", "--device=spk", "--latency-msec=20", str(path)]
+        player = subprocess.Popen(command, env={**os.environ, **self.environment})
+        try:
+            yield
+        finally:
+            end(player)
+
     def control(self, *arguments: str) -> str:
         """Run ``pactl``, for instance ``suspend-source mic 1``; returns what it prints."""
         return self.run("pactl", *arguments)

@@ -1,0 +1,316 @@
+"""The program with nothing but real parts: microphone, recogniser, broker, clients, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+from pathlib import Path
+
+import aiomqtt
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from websockets.asyncio.client import connect
+
+from tests.support.broker import Mosquitto
+from tests.support.monitor_process import (
+    DEADLINE_S,
+    Event,
+    RunningMonitor,
+    run_monitor,
+    running_monitor,
+)
+from tests.support.speech import SAMPLE_RATE_HZ, silence, spoken, write_wav
+from tests.support.virtual_microphone import VirtualMicrophone
+
+SENTENCES = ["leave me alone", "i am so happy today"]
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sentences with a second of silence around each."""
+    samples = np.concatenate([spoken(text, before_s=1, after_s=1) for text in SENTENCES])
+    return write_wav(tmp_path_factory.mktemp("talk") / "talk.wav", samples)
+
+
+def texts(utterances: list[Event]) -> list[str]:
+    return [event["data"]["transcript"]["text"] for event in utterances]
+
+
+# --- live --------------------------------------------------------------------------------------
+
+
+class Subscribers:
+    """A WebSocket and an MQTT client that keep what they are sent."""
+
+    def __init__(self) -> None:
+        self.websocket: list[bytes] = []
+        self.mqtt: list[bytes] = []
+
+    async def listen_on_websocket(self, port: int, opened: asyncio.Event) -> None:
+        async with connect(f"ws://127.0.0.1:{port}/events", compression=None) as socket:
+            opened.set()
+            async for message in socket:
+                assert isinstance(message, str), "events are text frames"
+                self.websocket.append(message.encode())
+
+    async def listen_on_mqtt(self, port: int, online: asyncio.Event, gone: asyncio.Event) -> None:
+        async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client:
+            await client.subscribe("stser/#", qos=1)
+            async for message in client.messages:
+                payload = bytes(message.payload)
+                if message.topic.matches("stser/+/availability"):
+                    (online if payload == b"online" else gone).set()
+                    if payload == b"offline":
+                        return
+                elif message.topic.matches("stser/+/+/event/#"):
+                    self.mqtt.append(payload)
+
+
+def by_sequence(bodies: list[bytes]) -> dict[str, bytes]:
+    return {json.loads(body)["sequence"]: body for body in bodies}
+
+
+def test_spoken_words_reach_three_channels_as_the_same_bytes(
+    virtual_microphone: VirtualMicrophone, mosquitto: Mosquitto, talk: Path
+) -> None:
+    heard = Subscribers()
+
+    async def main() -> RunningMonitor:
+        opened, online, gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        flags = ["--ws-port", "0", "--mqtt-url", mosquitto.url, "--node", "test"]
+        environment = virtual_microphone.environment
+        async with asyncio.timeout(2 * DEADLINE_S), asyncio.TaskGroup() as tasks:
+            tasks.create_task(heard.listen_on_mqtt(mosquitto.port, online, gone))
+            async with running_monitor(*flags, environment=environment) as monitor:
+                port = await monitor.port()
+                tasks.create_task(heard.listen_on_websocket(port, opened))
+                await monitor.wait_for("monitor.started")
+                await opened.wait()
+                await online.wait()
+                await asyncio.to_thread(virtual_microphone.play, talk)
+                await monitor.wait_for("emotion.utterance", 2)
+                assert await monitor.end(signal.SIGINT) == 0
+                await gone.wait()
+        return monitor
+
+    monitor = asyncio.run(main())
+    assert texts(monitor.of("emotion.utterance")) == SENTENCES
+    assert [event["data"]["utterance"] for event in monitor.of("emotion.utterance")] == [1, 2]
+    printed = by_sequence(monitor.lines)
+    assert list(printed) == [f"{number:020d}" for number in range(1, len(printed) + 1)]
+    assert by_sequence(heard.mqtt) == printed
+    # Who connects after the start has missed the start, and nothing since.
+    seen = by_sequence(heard.websocket)
+    assert seen.items() <= printed.items()
+    assert list(printed)[-len(seen) :] == list(seen)
+    kinds = {json.loads(body)["type"] for body in heard.websocket}
+    assert {"org.stser.speech.started.v1", "org.stser.emotion.utterance.v1"} <= kinds
+
+
+def test_file_gets_the_verdicts_that_the_same_speech_gets_live(
+    virtual_microphone: VirtualMicrophone, talk: Path
+) -> None:
+    async def live() -> list[Event]:
+        environment = virtual_microphone.environment
+        async with running_monitor("--no-ws", environment=environment) as monitor:
+            await monitor.wait_for("monitor.started")
+            await asyncio.to_thread(virtual_microphone.play, talk)
+            utterances = await monitor.wait_for("emotion.utterance", 2)
+            assert await monitor.end() == 0
+            return utterances
+
+    from_microphone = asyncio.run(live())
+    from_file = run_monitor("--input", talk, "--no-ws").of("emotion.utterance")
+    assert texts(from_microphone) == texts(from_file) == SENTENCES
+    for heard, read in zip(from_microphone, from_file, strict=True):
+        assert heard["data"]["label"] == read["data"]["label"]
+        assert heard["data"]["abstained"] == read["data"]["abstained"]
+        # The way through the sound system resamples and shifts the audio, by less than a frame.
+        assert heard["data"]["posterior"] == pytest.approx(read["data"]["posterior"], abs=0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_in_the_middle_of_a_sentence_publishes_what_was_said_and_exits_in_order(
+    virtual_microphone: VirtualMicrophone, tmp_path: Path, number: signal.Signals
+) -> None:
+    sentence = spoken("this is the best day of my life", before_s=0.2, after_s=0)
+    wav = write_wav(tmp_path / "long.wav", np.concatenate([sentence] * 4))
+
+    async def main() -> RunningMonitor:
+        environment = virtual_microphone.environment
+        async with running_monitor("--no-ws", environment=environment) as monitor:
+            await monitor.wait_for("monitor.started")
+            with virtual_microphone.playing(wav):
+                await monitor.wait_for("speech.started")
+                assert await monitor.end(number) == 0
+            return monitor
+
+    monitor = asyncio.run(main())
+    types = [json.loads(line)["type"].removeprefix("org.stser.") for line in monitor.lines]
+    assert types.count("emotion.utterance.v1") == types.count("speech.started.v1") > 0
+    assert types[-1] == "monitor.stopped.v1"
+    assert "Traceback" not in monitor.log
+
+
+@pytest.fixture
+def no_microphone(tmp_path: Path) -> dict[str, str]:
+    """An environment in which PortAudio finds no device."""
+    config = tmp_path / "asound.conf"
+    config.write_text("</usr/share/alsa/alsa.conf>\npcm.!default { type pulse }\n")
+    environment = {"ALSA_CONFIG_PATH": str(config), "PULSE_SERVER": "none"}
+    if run_monitor("--list-devices", environment=environment).output:
+        pytest.skip("this machine has a sound card, which nothing can hide")
+    return environment
+
+
+def test_without_a_microphone_the_bundled_conversation_is_played_live(
+    no_microphone: dict[str, str],
+) -> None:
+    async def main() -> RunningMonitor:
+        async with running_monitor("--ws-port", "0", environment=no_microphone) as monitor:
+            await monitor.wait_for("emotion.utterance")
+            assert await monitor.end() == 0
+            return monitor
+
+    monitor = asyncio.run(main())
+    assert texts(monitor.of("emotion.utterance"))[0] == "what are you doing today"
+    assert "No microphone" in monitor.log
+    assert "http://127.0.0.1:" in monitor.log
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def verdicts(events: list[Event]) -> list[dict[str, object]]:
+    """What does not depend on when it was said: everything but the latency."""
+    return [
+        {key: data for key, data in event["data"].items() if key != "latency_ms"}
+        for event in events
+    ]
+
+
+def test_pace_and_pipe_do_not_change_the_verdicts(talk: Path) -> None:
+    samples, _ = soundfile.read(talk, dtype="int16")
+    runs = [
+        run_monitor("--input", talk, "--no-ws"),
+        run_monitor("--input", talk, "--no-ws", "--pace", "realtime"),
+        run_monitor("--input", "-", "--no-ws", stdin=samples.tobytes()),
+    ]
+    assert [finished.code for finished in runs] == [0, 0, 0]
+    first, *others = [verdicts(finished.of("emotion.utterance")) for finished in runs]
+    assert len(first) == 2
+    assert others == [first, first]
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000])
+def test_stereo_of_any_rate_in_a_compressed_file_has_the_same_words(
+    talk: Path, tmp_path: Path, rate_hz: int
+) -> None:
+    samples, _ = soundfile.read(talk, dtype="float32")
+    resampled = soxr.resample(samples, SAMPLE_RATE_HZ, rate_hz)
+    path = tmp_path / "talk.flac"
+    soundfile.write(path, np.stack([resampled, resampled], axis=1), rate_hz)
+    utterances = run_monitor("--input", path, "--no-ws").of("emotion.utterance")
+    assert len(utterances) == 2
+    if rate_hz > SAMPLE_RATE_HZ:
+        assert texts(utterances) == SENTENCES
+
+
+def test_events_of_a_file_carry_every_field_of_the_contract(talk: Path) -> None:
+    finished = run_monitor("--input", talk, "--no-ws", "--events", "-")
+    assert finished.code == 0
+    for event in finished.events:
+        assert event["specversion"] == "1.0"
+        assert len(event["sequence"]) == 20
+    utterance = finished.of("emotion.utterance")[0]["data"]
+    assert list(utterance) == [
+        *("utterance", "start_ms", "end_ms", "final", "label", "confidence", "posterior"),
+        *("classifiers", "modalities", "agreement", "abstained", "transcript", "salience"),
+        *("audio", "latency_ms", "model"),
+    ]
+    assert list(utterance["posterior"]) == ["angry", "happy", "neutral", "sad"]
+    assert sum(utterance["posterior"].values()) == pytest.approx(1, abs=1e-6)
+    assert list(utterance["classifiers"]) == ["speech", "text", "bimodal"]
+    assert utterance["modalities"] == ["speech", "text"]
+    assert [word["word"] for word in utterance["transcript"]["words"]] == SENTENCES[0].split()
+    assert utterance["start_ms"] < 1000 * utterance["transcript"]["words"][0]["start"]
+    assert 1000 * utterance["transcript"]["words"][-1]["end"] <= utterance["end_ms"]
+
+
+def test_without_a_recogniser_the_voice_alone_is_judged_and_events_say_so(talk: Path) -> None:
+    finished = run_monitor("--input", talk, "--no-ws", "--no-asr")
+    assert finished.code == 0
+    for utterance in finished.of("emotion.utterance"):
+        assert utterance["data"]["modalities"] == ["speech"]
+        assert utterance["data"]["transcript"] is None
+        assert utterance["data"]["classifiers"]["text"] is None
+        assert utterance["data"]["posterior"] == utterance["data"]["classifiers"]["speech"]
+
+
+def test_silence_has_no_utterance_and_ends_in_order(tmp_path: Path) -> None:
+    finished = run_monitor("--input", write_wav(tmp_path / "silence.wav", silence(3)), "--no-ws")
+    assert finished.code == 0
+    kinds = [event["type"].removeprefix("org.stser.") for event in finished.events]
+    assert kinds == ["monitor.started.v1", "monitor.stopped.v1"]
+
+
+# --- what cannot be used -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Files that are no recordings."""
+    (tmp_path / "text.wav").write_text("not audio")
+    (tmp_path / "nothing.wav").touch()
+    write_wav(tmp_path / "empty.wav", silence(0))
+    whole = write_wav(tmp_path / "whole.wav", spoken("leave me alone")).read_bytes()
+    (tmp_path / "header.wav").write_bytes(whole[:30])
+    (tmp_path / "half.wav").write_bytes(whole[: len(whole) // 2])
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "named"),
+    [
+        (["--input", "missing.wav"], 2, "missing.wav"),
+        (["--input", "text.wav"], 2, "text.wav"),
+        (["--input", "nothing.wav"], 2, "nothing.wav"),
+        (["--input", "empty.wav"], 2, "empty.wav"),
+        (["--input", "header.wav"], 2, "header.wav"),
+        (["--input", "half.wav"], 2, "half.wav"),
+        (["--input", "."], 2, ""),
+        (["--nonsense"], 2, "--nonsense"),
+        (["--input", "whole.wav", "--silence-ms", "-5"], 2, "silence_ms"),
+        (["--input", "whole.wav", "--classifiers", "smell"], 2, "smell"),
+        (["--device", "no such microphone"], 3, "no such microphone"),
+        (["--input", "whole.wav", "--model", "."], 4, "manifest"),
+        (["--input", "whole.wav", "--vosk-model", "/nowhere"], 4, "/nowhere"),
+        (["--input", "whole.wav", "--vosk-model", "."], 4, "am/final.mdl"),
+        (["--input", "whole.wav", "--mqtt-url", "ftp://host"], 5, "--mqtt-url"),
+    ],
+)
+def test_what_cannot_be_used_gives_one_clear_line_and_its_exit_code(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], code: int, named: str
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    finished = run_monitor("--no-ws", *flags)
+    assert finished.code == code, finished.log
+    assert named in finished.log
+    assert "Traceback" not in finished.log
+    assert finished.output == b"" or code == 2, "nothing was started, so nothing is announced"
+
+
+def test_port_that_is_taken_is_named(talk: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        finished = run_monitor("--input", talk, "--ws-port", port)
+    assert finished.code == 5
+    assert port in finished.log
+    assert "Traceback" not in finished.log
