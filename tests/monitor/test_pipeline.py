@@ -1,0 +1,203 @@
+"""The pipeline with real parts: files of speech, the packaged ensemble, the embedded recogniser.
+
+Where a fault is needed, a real part is degraded: a file that breaks off as a device does, a recogniser
+that fails on one utterance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+from config.loader import build
+from monitor.asr import VoskEngine, VoskTranscriber, find_model
+from monitor.assembly import Assembly, assemble
+from monitor.errors import CaptureError
+from monitor.events import SAMPLE_RATE_HZ, AudioFrame, AudioGap, Samples, Transcript, WireEvent
+from monitor.pipeline import Pipeline
+from monitor.replay import FileSource
+from monitor.settings import MonitorSettings
+from tests.support.speech import spoken, write_wav
+
+Event = dict[str, Any]
+
+
+class Notebook:
+    """A publisher that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    def publish(self, event: WireEvent) -> None:
+        self.events.append(json.loads(event.body))
+
+    def of(self, kind: str) -> list[Any]:
+        return [e["data"] for e in self.events if e["type"] == f"org.stser.{kind}.v1"]
+
+
+def assembled(audio: Path, **overrides: object) -> Assembly:
+    # Whatever the weights make of a synthetic voice, the state shall follow it.
+    bounds = {"abstention.min_confidence": 0.0, "abstention.min_agreement": 0.0}
+    fixed = {"websocket.enabled": False, "asr.model": "vosk-tiny-en"}
+    given = {name.replace("__", "."): value for name, value in overrides.items()}
+    settings = build(MonitorSettings, overrides={**bounds, **fixed, **given})
+    return assemble(settings, audio=str(audio))
+
+
+def run(
+    parts: Assembly, *, source: FileSource | None = None, engine: type | None = None
+) -> Notebook:
+    """Run to the end with a notebook among the publishers, and parts swapped for degraded ones."""
+    notebook = Notebook()
+    pipeline: Pipeline = parts.pipeline
+    pipeline._publishers = [notebook]
+    if source is not None:
+        pipeline._source = source
+    if engine is not None:
+        settings = MonitorSettings().asr
+        model = find_model("vosk-tiny-en")
+        pipeline._transcriber = VoskTranscriber(model, settings, load=engine)
+
+    asyncio.run(pipeline.run())
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two utterances with a second between them."""
+    samples = np.concatenate(
+        [spoken("leave me alone", after_s=1.0), spoken("i am so happy today", after_s=1.0)]
+    )
+    return write_wav(tmp_path_factory.mktemp("talk") / "talk.wav", samples)
+
+
+def test_each_segment_leads_to_one_utterance_between_start_and_stop(talk: Path) -> None:
+    notebook = run(assembled(talk))
+    kinds = [event["type"].split(".")[2] for event in notebook.events]
+    assert (kinds[0], kinds[-1]) == ("monitor", "monitor")
+    assert [u["utterance"] for u in notebook.of("emotion.utterance")] == [1, 2]
+    assert [s["utterance"] for s in notebook.of("speech.started")] == [1, 2]
+    assert [s["utterance"] for s in notebook.of("speech.ended")] == [1, 2]
+    assert notebook.of("monitor.stopped")[0]["utterances"] == 2
+    assert notebook.of("emotion.state")
+
+
+def test_words_arrive_with_the_verdict_that_read_them(talk: Path) -> None:
+    first, second = run(assembled(talk)).of("emotion.utterance")
+    assert first["transcript"]["text"] == "leave me alone"
+    assert "happy" in second["transcript"]["text"]
+    assert first["modalities"] == ["speech", "text"]
+    assert len(first["salience"]["words"]) == 3
+
+
+def test_only_the_chosen_classifiers_speak(talk: Path) -> None:
+    for utterance in run(assembled(talk, ensemble__classifiers=("text",))).of("emotion.utterance"):
+        assert utterance["classifiers"]["speech"] is None
+        assert utterance["classifiers"]["text"] == utterance["posterior"]
+        assert utterance["modalities"] == ["text"]
+
+
+def test_words_only_without_a_recogniser_is_uncertain_for_want_of_a_transcript(talk: Path) -> None:
+    parts = assembled(talk, ensemble__classifiers=("text",), asr__enabled=False)
+    for utterance in run(parts).of("emotion.utterance"):
+        assert utterance["label"] == "uncertain"
+        assert "no_transcript" in utterance["abstained"]
+
+
+class FileWithGap(FileSource):
+    """Loses 20 ms of audio 1.2 s in, as an overflowing device does."""
+
+    async def __aiter__(self) -> AsyncIterator[AudioFrame | AudioGap]:
+        async for audio in super().__aiter__():
+            if audio.start == 19_200:
+                yield AudioGap(audio.start, 320, "overflow")
+            else:
+                yield audio
+
+
+def test_a_gap_closes_the_utterance_which_says_so(talk: Path) -> None:
+    notebook = run(assembled(talk), source=FileWithGap(talk))
+    assert notebook.of("device.overflow") == [{"device": "talk.wav", "count": 1, "lost_ms": 20}]
+    first = notebook.of("emotion.utterance")[0]
+    assert (first["end_ms"], first["label"]) == (1_200, "uncertain")
+    assert "audio_gap" in first["abstained"]
+    assert notebook.of("monitor.stopped")[0]["dropped"]["samples"] == 320
+
+
+class FailingFile(FileSource):
+    """Breaks off in the middle of the first word, as an unplugged device does."""
+
+    async def __aiter__(self) -> AsyncIterator[AudioFrame | AudioGap]:
+        async for audio in super().__aiter__():
+            if audio.start >= 16_000:
+                raise CaptureError("the device is gone")
+            yield audio
+
+
+def test_what_was_said_before_the_device_failed_is_published_before_the_error(talk: Path) -> None:
+    parts = assembled(talk)
+    notebook = Notebook()
+    parts.pipeline._publishers = [notebook]
+    parts.pipeline._source = FailingFile(talk)
+    with pytest.raises(CaptureError, match="the device is gone"):
+        asyncio.run(parts.pipeline.run())
+    assert [u["end_ms"] for u in notebook.of("emotion.utterance")] == [1_000]
+    assert notebook.events[-1]["type"] == "org.stser.monitor.stopped.v1"
+
+
+class FailsOnce(VoskEngine):
+    """The real recogniser, but it loses its mind over the first utterance."""
+
+    failed = False
+
+    def finish(self, end: int) -> Transcript:
+        if not FailsOnce.failed and end > SAMPLE_RATE_HZ:  # not in the trial before the start
+            FailsOnce.failed = True
+            raise RuntimeError("no lattice")
+        return super().finish(end)
+
+
+def test_a_recogniser_that_fails_costs_the_words_but_not_the_event(talk: Path) -> None:
+    notebook = run(assembled(talk), engine=FailsOnce)
+    first, second = notebook.of("emotion.utterance")
+    assert (first["transcript"], first["modalities"]) == (None, ["speech"])
+    assert first["classifiers"]["text"] is None
+    assert second["transcript"]["text"]
+    assert notebook.of("monitor.stopped")[0]["dropped"]["transcripts"] == 1
+
+
+def test_without_speech_there_is_no_utterance(tmp_path: Path) -> None:
+    samples: Samples = np.zeros(32_000, np.float32)
+    notebook = run(assembled(write_wav(tmp_path / "silence.wav", samples)))
+    assert notebook.of("emotion.utterance") == []
+    assert notebook.of("monitor.stopped")[0]["audio_ms"] == 2_000
+
+
+def test_the_voice_that_was_heard_before_changes_the_verdict_but_only_from_the_second_utterance_on(
+    tmp_path: Path,
+) -> None:
+    once = spoken("leave me alone", after_s=1.0)
+    twice = write_wav(tmp_path / "twice.wav", np.concatenate([once, once]))
+    first, second = run(assembled(twice, asr__enabled=False)).of("emotion.utterance")
+    alone = write_wav(tmp_path / "once.wav", once)
+    (only,) = run(assembled(alone, asr__enabled=False)).of("emotion.utterance")
+    assert first["posterior"] == only["posterior"]
+    assert second["posterior"] != first["posterior"]
