@@ -1,6 +1,6 @@
 """What the monitor costs: each stage, the whole, start-up, memory, and the time from end of speech to event.
 
-    python -m bench.pipeline [--minutes 5] [--markdown docs/results/pipeline.md]
+    python -m bench [--minutes 5] [--markdown]
 
 The audio is the bundled recording, repeated. Stages are timed in this process on one thread; the whole is the
 installed program in a process of its own, its CPU time and peak memory as the operating system counts them.
@@ -8,7 +8,6 @@ installed program in a process of its own, its CPU time and peak memory as the o
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -24,9 +23,9 @@ import numpy as np
 import soundfile
 
 from bench.machine import describe_machine
-from monitor.asr import AsrSettings, VoskTranscriber, find_model
+from monitor.asr import VoskEngine, find_model
 from monitor.assembly import DEMO
-from monitor.events import SAMPLE_RATE_HZ, AudioFrame, Samples, Segment, SpeechAudio
+from monitor.events import SAMPLE_RATE_HZ, AudioFrame, Samples, Segment, SpeechAudio, SpeechStarted
 from monitor.framer import Framer
 from monitor.segmenter import Segmenter
 from stser_core.ensemble import Stser
@@ -55,7 +54,9 @@ def frame(samples: Samples, rate_hz: int) -> list[AudioFrame]:
     """Frames of audio that comes in driver-sized blocks."""
     framer = Framer(rate_hz, 1)
     step = rate_hz * BLOCK_MS // 1000
-    frames = [f for i in range(0, len(samples), step) for f in framer.push(samples[i : i + step, None])]
+    frames = [
+        f for i in range(0, len(samples), step) for f in framer.push(samples[i : i + step, None])
+    ]
     return frames + framer.flush()
 
 
@@ -82,8 +83,9 @@ def stage_costs(samples: Samples) -> dict[str, float]:
 
     ensemble = Stser.load()
     costs["log-mel"], _ = timed(mel)
+    costs["recogniser"] = recogniser_cost(outputs)
     segments = [output for output in outputs if isinstance(output, Segment)]
-    words = "i am so happy today".split()
+    words = ["i", "am", "so", "happy", "today"]
 
     def judge() -> None:
         for item in segments:
@@ -126,7 +128,17 @@ def start_up(runs: int = 7) -> dict[str, float]:
     for _ in range(runs):
         start = time.perf_counter()
         with subprocess.Popen(
-            [*PROGRAM, "--input", str(DEMO), "--pace", "realtime", "--ws-port", "0", "--events", "-"],
+            [
+                *PROGRAM,
+                "--input",
+                str(DEMO),
+                "--pace",
+                "realtime",
+                "--ws-port",
+                "0",
+                "--events",
+                "-",
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         ) as process:
@@ -136,6 +148,45 @@ def start_up(runs: int = 7) -> dict[str, float]:
             process.terminate()
             process.stdout.read()
     return {"median, s": statistics.median(waits), "worst, s": max(waits)}
+
+
+def recogniser_cost(outputs: list[Any]) -> float:
+    """Seconds of CPU that the embedded recogniser spends on the segments."""
+    engine = VoskEngine(find_model("vosk-tiny-en").path)
+
+    def recognise() -> None:
+        for output in outputs:
+            match output:
+                case SpeechStarted(start=start):
+                    engine.begin(start)
+                case SpeechAudio(samples=samples):
+                    engine.feed(samples)
+                case Segment(end=end):
+                    engine.finish(end)
+
+    return timed(recognise)[0]
+
+
+def page(figures: dict[str, Any], minutes: float) -> str:
+    """The figures as docs/results/pipeline.md."""
+    lines = [
+        "# What the monitor costs",
+        "",
+        f"`python -m bench --minutes {minutes:g} --markdown` (or `make bench`) wrote this page. The audio is the",
+        "bundled recording, repeated. Real-time factor: seconds of CPU for one second of audio, one thread.",
+        "",
+    ]
+    for title, table in figures.items():
+        if not isinstance(table, dict):
+            lines += [f"{title}: {table}", ""]
+            continue
+        lines += [f"## {title.capitalize()}", "", "| | |", "|---|---|"]
+        lines += [
+            f"| {name} | {value:.4g} |" if isinstance(value, float) else f"| {name} | {value} |"
+            for name, value in table.items()
+        ]
+        lines.append("")
+    return "\n".join(lines)
 
 
 def measure(minutes: float) -> dict[str, Any]:
