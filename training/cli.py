@@ -1,0 +1,114 @@
+"""``stser-train``: corpora in, checkpoints and tables out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from config.loader import SettingsError, load
+from stser_core.errors import StserError
+from training.errors import TrainingError
+from training.settings import OpenSettings
+
+SETTINGS = Path(__file__).parents[1] / "config" / "train_open.toml"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every flag of ``stser-train``."""
+    root = os.environ.get("STSER_DATA")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--root",
+        type=Path,
+        default=Path(root) if root else None,
+        help="folder of the corpora (default: $STSER_DATA)",
+    )
+    shared.add_argument("--config", type=Path, default=SETTINGS, help="settings file (TOML)")
+    shared.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "stser-train",
+        help="folder for features that are computed once",
+    )
+    flags = argparse.ArgumentParser(prog="stser-train", description=__doc__, allow_abbrev=False)
+    commands = flags.add_subparsers(dest="command", required=True)
+    fit = commands.add_parser("fit", parents=[shared], help="train a checkpoint on open corpora")
+    fit.add_argument("--out", type=Path, required=True, help="folder of the new checkpoint")
+    fit.add_argument(
+        "--albert",
+        type=Path,
+        help="folder of a pre-trained ALBERT (model.safetensors); default: the packaged one",
+    )
+    fit.add_argument("--tokenizer", type=Path, help="tokenizer.json that goes with --albert")
+    crossval = commands.add_parser(
+        "crossval", parents=[shared], help="speaker-independent folds on open corpora"
+    )
+    crossval.add_argument(
+        "--out", type=Path, required=True, help="folder of the results, resumable"
+    )
+    crossval.add_argument(
+        "--checkpoint", type=Path, help="gives the text branch; default: the packaged one"
+    )
+    baseline = commands.add_parser(
+        "baseline", parents=[shared], help="openSMILE + SVM and TF-IDF on the same folds"
+    )
+    baseline.add_argument("--out", type=Path, required=True, help="folder of the results")
+    return flags
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, or 2 where an input cannot be used."""
+    flags = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        if flags.root is None:
+            raise TrainingError(
+                "--root is missing: name the folder of the corpora, or set STSER_DATA."
+            )
+        return _run(flags, load(flags.config, OpenSettings))
+    except (TrainingError, StserError, SettingsError) as error:
+        sys.stderr.write(f"stser-train: {error}\n")
+        return 2
+
+
+def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
+    try:
+        import torch
+    except ImportError as error:
+        raise TrainingError('PyTorch is missing: pip install "stser-monitor[train]".') from error
+    torch.set_num_threads(1)  # two threads stall each other on a busy machine
+    if flags.command == "fit":
+        return _fit(flags, settings)
+    if flags.command == "baseline":
+        from training.baseline import baseline
+
+        figures = baseline(flags.root, flags.cache, settings)
+    else:
+        from stser_core.ensemble import DEFAULT_CHECKPOINT
+        from training.crossval import crossval
+
+        checkpoint = flags.checkpoint or DEFAULT_CHECKPOINT
+        figures = crossval(flags.root, flags.cache, checkpoint, flags.out, settings)
+    flags.out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(figures, indent=1)
+    (flags.out / f"{flags.command}.json").write_text(text + "\n", "utf-8")
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+def _fit(flags: argparse.Namespace, settings: OpenSettings) -> int:
+    from training.fit import Start, fit, packaged_start
+
+    if (flags.albert is None) != (flags.tokenizer is None):
+        raise TrainingError(
+            "--albert and --tokenizer go together: word pieces are part of an ALBERT."
+        )
+    start = packaged_start() if flags.albert is None else Start(flags.tokenizer, flags.albert)
+    manifest = fit(flags.root, flags.out, flags.cache, start, settings)
+    sys.stdout.write(f"{flags.out}: {manifest.model_id}\n")
+    return 0

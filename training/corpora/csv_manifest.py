@@ -1,0 +1,104 @@
+"""Corpora as CSV: ``manifest.csv`` beside its audio, or ``train.csv`` and ``dev.csv`` of sentences.
+
+Columns of a manifest: ``path`` (relative to the folder), ``speaker``, ``label4`` (one of the four
+classes, or empty for an utterance of another class, which is left out), and optionally ``corpus``,
+``gender``, ``text``. Columns of a text file: ``text``, ``label4`` and optionally ``speaker``,
+``dialogue_id``.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from stser_core.labels import EMOTIONS, Emotion
+from training.errors import CorpusError
+from training.utterance import Utterance
+
+
+def read_manifest(folder: Path) -> list[Utterance]:
+    """Utterances of a speech corpus, in manifest order.
+
+    Raises:
+        CorpusError: The manifest is missing, lacks a column, or a row has an unknown label, no
+            speaker, or an audio file that is not there.
+    """
+    utterances = []
+    path = folder / "manifest.csv"
+    for line, row in _rows(path, ("path", "speaker", "label4")):
+        label = _label(row, path, line)
+        if label is None:
+            continue
+        audio = folder / row["path"]
+        if not audio.is_file():
+            raise CorpusError(f"{path}:{line}: {row['path']} is not there. Is the corpus complete?")
+        corpus = row.get("corpus") or folder.name
+        if not row["speaker"]:
+            raise CorpusError(
+                f"{path}:{line}: no speaker. Speaker-independent folds need one in each row."
+            )
+        utterances.append(
+            Utterance(
+                corpus=corpus,
+                label=label,
+                speaker=row["speaker"],
+                gender=row.get("gender") or "",
+                audio=audio,
+                text=row.get("text") or None,
+            )
+        )
+    if not utterances:
+        raise CorpusError(f"{path}: no row has a label4 of {', '.join(EMOTIONS)}.")
+    return utterances
+
+
+def read_texts(path: Path, *, label_column: str = "label4") -> list[Utterance]:
+    """Labelled sentences of a text corpus, in file order.
+
+    Raises:
+        CorpusError: The file is missing, lacks a column, or a row has an unknown label.
+    """
+    utterances = []
+    for line, row in _rows(path, ("text", label_column)):
+        label = _label(row, path, line, label_column)
+        if label is not None and row["text"].strip():
+            utterances.append(
+                Utterance(
+                    corpus=path.parent.name,
+                    label=label,
+                    speaker=row.get("speaker") or "",
+                    text=row["text"],
+                    dialogue=row.get("dialogue_id") or "",
+                )
+            )
+    if not utterances:
+        raise CorpusError(f"{path}: no row has a {label_column} of {', '.join(EMOTIONS)}.")
+    return utterances
+
+
+def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, Mapping[str, str]]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in needed if name not in (reader.fieldnames or ())]
+            if missing:
+                raise CorpusError(
+                    f"{path}: no column {', '.join(missing)}. Needed: {', '.join(needed)}."
+                )
+            for row in reader:
+                yield reader.line_num, row
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error.strerror}). Check --root.") from error
+
+
+def _label(row: Mapping[str, str], path: Path, line: int, column: str = "label4") -> Emotion | None:
+    name = row[column]
+    if not name:
+        return None
+    try:
+        return Emotion(name)
+    except ValueError:
+        raise CorpusError(
+            f"{path}:{line}: {column} ({name!r}) must be one of {', '.join(EMOTIONS)}, or empty."
+        ) from None

@@ -1,0 +1,224 @@
+"""``stser-train fit``: from open corpora to a checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stser_core.adaptation import LogMelStatistics
+from stser_core.checkpoint import TOKENIZER, Manifest, read_manifest
+from stser_core.ensemble import DEFAULT_CHECKPOINT
+from stser_core.export import save_checkpoint
+from stser_core.fusion import StserModel
+from stser_core.tensors import load_model, rounded
+from stser_core.text import TextTokenizer
+from training.calibrate import temperature
+from training.folds import Fold, training_only
+from training.loop import (
+    accuracy,
+    score_speech,
+    score_text,
+    train_bimodal,
+    train_speech,
+    train_text,
+)
+from training.metrics import confusion, unweighted_accuracy, weighted_accuracy
+from training.open_corpora import (
+    TextSplit,
+    check_apart,
+    generator,
+    read_noises,
+    read_speech,
+    read_text,
+)
+from training.settings import OpenSettings
+from training.speech_data import SpeechBatches, SpeechData
+from training.text_data import TextBatches
+
+logger = logging.getLogger(__name__)
+
+HEARD_IN_VALIDATION = 3
+"""Utterances heard before, when validation decides: between a first word and a long talk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where the tmodel starts from: a pre-trained ALBERT and its word pieces."""
+
+    tokenizer: Path
+    albert: Path | None
+    """Folder of a transformers ALBERT; None starts from the tmodel in the package."""
+
+    def load(self, settings: OpenSettings) -> StserModel:
+        """Fresh networks with the pre-trained ALBERT in place, from the run's seed."""
+        torch.manual_seed(settings.seed)
+        model = StserModel(settings.sizes)
+        if self.albert is not None:
+            model.tmodel.load_albert(self.albert)
+        else:
+            packaged = load_model(read_manifest(DEFAULT_CHECKPOINT))
+            model.tmodel.load_state_dict(packaged.tmodel.state_dict())
+        return model
+
+
+def packaged_start() -> Start:
+    """The tmodel and word pieces of the checkpoint in the package."""
+    return Start(tokenizer=DEFAULT_CHECKPOINT / TOKENIZER, albert=None)
+
+
+def fit_speech(
+    model: StserModel, data: SpeechData, fold: Fold, root: Path, settings: OpenSettings
+) -> LogMelStatistics:
+    """Train the speech branch on a fold; returns the prior that goes with it."""
+    check_apart(data.utterances, fold)
+    prior = data.prior(fold.train)
+    batches = SpeechBatches(
+        data,
+        fold.train,
+        prior,
+        read_noises(root, settings.log_mel),
+        settings.speech,
+        generator(settings, 1),
+    )
+    labels = data.labels[list(fold.validation)]
+
+    def validate() -> float:
+        heard = HEARD_IN_VALIDATION
+        scores = score_speech(model, data, fold.validation, prior, heard=heard, seed=settings.seed)
+        return accuracy(scores.logits, labels)
+
+    train_speech(model, batches, validate, settings.speech)
+    return prior
+
+
+def fit_text(model: StserModel, split: TextSplit, settings: OpenSettings) -> None:
+    """Tune the text branch."""
+    batches = TextBatches(split.data, split.train, settings.text, generator(settings, 2))
+    labels = split.data.labels[list(split.validation)]
+
+    def validate() -> float:
+        return accuracy(score_text(model, split.data, split.validation).logits, labels)
+
+    train_text(model, batches, validate, settings.text)
+
+
+def fit_bimodal(
+    model: StserModel,
+    speech: SpeechData,
+    fold: Fold,
+    prior: LogMelStatistics,
+    text: TextSplit,
+    settings: OpenSettings,
+) -> None:
+    """Train the bimodal classifier on label-matched pairs of the training speech and text."""
+    heard = score_speech(
+        model, speech, fold.train, prior, heard=HEARD_IN_VALIDATION, seed=settings.seed
+    )
+    # As many sentences as utterances are plenty for a classifier over frozen representations.
+    drawn = generator(settings, 3).permutation(len(text.train))[: 2 * len(fold.train)]
+    some = [text.train[i] for i in drawn]
+    read = score_text(model, text.data, some)
+    train_bimodal(
+        model,
+        (heard.representation, speech.labels[list(fold.train)]),
+        (read.representation, text.data.labels[some]),
+        settings.bimodal,
+        generator(settings, 4),
+    )
+
+
+def fit(root: Path, out: Path, cache: Path, start: Start, settings: OpenSettings) -> Manifest:
+    """Train all three branches and write the checkpoint.
+
+    Raises:
+        CorpusError: A corpus is missing or damaged.
+        CheckpointError: The checkpoint would not be sound; nothing is written.
+    """
+    tokenizer = TextTokenizer.load(start.tokenizer, settings.sizes.text.max_tokens)
+    text = read_text(root, settings, tokenizer)
+    speech = read_speech(root, settings, cache)
+    fold = training_only(speech.utterances, settings.validation_share, settings.seed)
+    model = start.load(settings)
+    prior = fit_speech(model, speech, fold, root, settings)
+    fit_text(model, text, settings)
+    fit_bimodal(model, speech, fold, prior, text, settings)
+    shipped = rounded(model)
+    return save_checkpoint(
+        out,
+        shipped,
+        name=settings.name,
+        version=settings.version,
+        tokenizer_json_path=start.tokenizer,
+        prior=prior,
+        temperatures=calibrate(shipped, speech, fold, prior, text, settings),
+        notes=notes(shipped, speech, fold, text, settings),
+        log_mel=settings.log_mel,
+        adaptation=settings.adaptation,
+    )
+
+
+def calibrate(
+    model: StserModel,
+    speech: SpeechData,
+    fold: Fold,
+    prior: LogMelStatistics,
+    text: TextSplit,
+    settings: OpenSettings,
+) -> dict[str, float]:
+    """A temperature for each classifier, on validation speakers and sentences."""
+    heard = score_speech(
+        model, speech, fold.validation, prior, heard=HEARD_IN_VALIDATION, seed=settings.seed
+    )
+    read = score_text(model, text.data, text.validation)
+    said, written = speech.labels[list(fold.validation)], text.data.labels[list(text.validation)]
+    pairs = matched_pairs(said, written, generator(settings, 5))
+    with torch.no_grad():
+        fused = model.fuse(
+            torch.from_numpy(heard.representation[pairs[:, 0]]),
+            torch.from_numpy(read.representation[pairs[:, 1]]),
+        ).numpy()
+    return {
+        "speech": temperature(heard.logits, said),
+        "text": temperature(read.logits, written),
+        "bimodal": temperature(fused, said[pairs[:, 0]]),
+    }
+
+
+def matched_pairs(
+    speech: np.ndarray[Any, Any], text: np.ndarray[Any, Any], rng: np.random.Generator
+) -> np.ndarray[Any, Any]:
+    """For each utterance a sentence of the same label: indices ``(utterances, 2)``."""
+    return np.array([(i, rng.choice(np.flatnonzero(text == y))) for i, y in enumerate(speech)])
+
+
+def notes(
+    model: StserModel, speech: SpeechData, fold: Fold, text: TextSplit, settings: OpenSettings
+) -> dict[str, Any]:
+    """What the manifest says of the training, with figures on sentences never seen."""
+    figures: dict[str, Any] = {}
+    for name, data in text.tests.items():
+        logits = score_text(model, data, range(len(data))).logits
+        matrix = confusion(data.labels, logits.argmax(axis=1))
+        figures[name] = {
+            "sentences": len(data),
+            "WA": round(weighted_accuracy(matrix), 4),
+            "UA": round(unweighted_accuracy(matrix), 4),
+        }
+    logger.info("text, test sentences: %s", figures)
+    return {
+        "speech_corpora": list(settings.speech.corpora),
+        "text_corpora": list(settings.text.corpora),
+        "pairing": "The bimodal classifier was trained on pairs of speech and text of unpaired "
+        "corpora, matched by label. No corpus had words and voice of one utterance.",
+        "training_utterances": len(fold.train),
+        "validation_speakers": sorted({speech.utterances[i].speaker for i in fold.validation}),
+        "training_sentences": len(text.train),
+        "text_test": figures,
+        "seed": settings.seed,
+        "licence": "CC BY-NC-SA 4.0",
+    }

@@ -1,0 +1,119 @@
+"""The open corpora, read, cut, cached and split: what ``fit`` and ``crossval`` share."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from stser_core.features import LogMel, LogMelSettings, log_mel
+from stser_core.text import TextTokenizer
+from training.corpora import read_manifest, read_texts
+from training.folds import Fold
+from training.front_end import extract, load_audio
+from training.settings import OpenSettings
+from training.speech_data import SpeechData
+from training.text_data import TextData
+from training.utterance import Utterance
+
+NOISE_CORPUS = "esc10"
+"""Folder of noise recordings, used where it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextSplit:
+    """Training sentences with the indices to train on and to validate on, and the test sets by name."""
+
+    data: TextData
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    tests: dict[str, TextData]
+
+
+def read_speech(
+    root: Path, settings: OpenSettings, cache: Path, *, augmented: bool = True
+) -> SpeechData:
+    """All speech corpora, at every training speed or as they are.
+
+    Raises:
+        CorpusError: A corpus is missing or damaged.
+    """
+    utterances = [u for name in settings.speech.corpora for u in read_manifest(root / name)]
+    speeds = sorted({1.0, *settings.speech.speeds}) if augmented else [1.0]
+    by_speed = {speed: extract(utterances, settings.log_mel, cache, speed) for speed in speeds}
+    return SpeechData(utterances, by_speed, settings.adaptation)
+
+
+def read_noises(root: Path, settings: LogMelSettings) -> list[LogMel]:
+    """Log-mel of the noise recordings that are there; none is fine, and training goes without."""
+    folder = root / NOISE_CORPUS / "audio"
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    noises = [
+        log_mel(load_audio(path, settings.sample_rate_hz), settings)
+        for path in files
+        if path.suffix[1:].upper() in (*soundfile.available_formats(), "OPUS")
+    ]
+    return [noise for noise in noises if len(noise) > 0]
+
+
+def read_text(root: Path, settings: OpenSettings, tokenizer: TextTokenizer) -> TextSplit:
+    """All text corpora; whole dialogues of the training files are set apart for validation.
+
+    Raises:
+        CorpusError: A corpus is missing or damaged.
+    """
+    sentences = [u for name in settings.text.corpora for u in read_texts(root / name / "train.csv")]
+    data = TextData(sentences, tokenizer)
+    validation = _validation(data.utterances, settings)
+    return TextSplit(
+        data=data,
+        train=tuple(i for i in range(len(data)) if i not in validation),
+        validation=tuple(sorted(validation)),
+        tests={
+            name: TextData(read_texts(root / name / "dev.csv"), tokenizer)
+            for name in settings.text.tests
+        },
+    )
+
+
+def _validation(utterances: Sequence[Utterance], settings: OpenSettings) -> set[int]:
+    """At most 400 sentences of each class and of each corpus that is tested, out of whole dialogues."""
+    units: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, utterance in enumerate(utterances):
+        if utterance.corpus in settings.text.tests:
+            units[utterance.corpus, utterance.dialogue or f"line {index}"].append(index)
+    order = sorted(units)
+    random.Random(settings.seed).shuffle(order)
+    chosen: set[int] = set()
+    counts: dict[tuple[str, str], int] = defaultdict(int)
+    sizes: dict[tuple[str, str], int] = defaultdict(int)
+    for utterance in utterances:
+        sizes[utterance.corpus, utterance.label] += 1
+    for unit in order:
+        cells = [(utterances[i].corpus, utterances[i].label) for i in units[unit]]
+        full = [counts[c] >= min(400, settings.validation_share * sizes[c]) for c in cells]
+        if any(full):
+            continue
+        chosen.update(units[unit])
+        for cell in cells:
+            counts[cell] += 1
+    return chosen
+
+
+def check_apart(utterances: Sequence[Utterance], fold: Fold) -> None:
+    """Stop where a speaker is on two sides of a split: figures would be worthless."""
+    sides = [
+        {utterances[i].speaker for i in part} for part in (fold.train, fold.validation, fold.test)
+    ]
+    shared = (sides[0] & sides[1]) | (sides[0] & sides[2]) | (sides[1] & sides[2])
+    assert not shared, f"speakers on two sides: {sorted(shared)}"
+
+
+def generator(settings: OpenSettings, *purpose: int) -> np.random.Generator:
+    """A source of randomness of its own for each purpose."""
+    return np.random.default_rng((settings.seed, *purpose))

@@ -1,0 +1,99 @@
+"""Sentences of several corpora as token batches, as a recogniser would have written them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stser_core.labels import EMOTIONS
+from stser_core.text import TextTokenizer, TokenisedText, pad_tokens, spoken_words
+from training.augment import misheard
+from training.settings import TextTrainingSettings
+from training.utterance import Utterance
+
+_POOL_BATCHES = 8
+"""Batches that are drawn together and sorted by length, so that little is padded."""
+
+
+def tensors(texts: Sequence[TokenisedText]) -> tuple[Tensor, Tensor]:
+    """Token identifiers and mask, both int64 ``(batch, tokens)``."""
+    ids, mask = pad_tokens(texts)
+    return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+class TextData:
+    """Labelled sentences without case and punctuation."""
+
+    def __init__(self, utterances: Sequence[Utterance], tokenizer: TextTokenizer) -> None:
+        self.tokenizer = tokenizer
+        spoken = [(u, spoken_words((u.text or "").replace("[NAME]", "sam"))) for u in utterances]
+        self.utterances = [u for u, words in spoken if words]
+        self.words = [words for _, words in spoken if words]
+        self.labels: NDArray[np.int64] = np.array(
+            [EMOTIONS.index(u.label) for u in self.utterances]
+        )
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def plain(self, indices: Sequence[int]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Batches for evaluation: positions in ``indices``, token identifiers, mask."""
+        order = sorted(range(len(indices)), key=lambda at: len(self.words[indices[at]]))
+        for first in range(0, len(order), 64):
+            at = order[first : first + 64]
+            texts = [self.tokenizer.encode(self.words[indices[position]]) for position in at]
+            yield at, *tensors(texts)
+
+
+class TextBatches:
+    """An endless stream of augmented training batches."""
+
+    def __init__(
+        self,
+        data: TextData,
+        indices: Sequence[int],
+        settings: TextTrainingSettings,
+        rng: np.random.Generator,
+    ) -> None:
+        self._data = data
+        self._settings = settings
+        self._rng = rng
+        self._cells: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for index in indices:
+            corpus = data.utterances[index].corpus
+            self._cells[corpus][int(data.labels[index])].append(index)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Token identifiers and mask, ``(batch, tokens)``, and labels ``(batch,)``."""
+        size = self._settings.batch
+        while True:
+            pool = [self._draw() for _ in range(_POOL_BATCHES * size)]
+            pool.sort(key=lambda drawn: len(drawn[0].ids))
+            for batch in self._rng.permutation(_POOL_BATCHES):
+                rows = pool[batch * size : (batch + 1) * size]
+                yield *tensors([text for text, _ in rows]), torch.tensor([y for _, y in rows])
+
+    def _draw(self) -> tuple[TokenisedText, int]:
+        settings, rng = self._settings, self._rng
+        present = [
+            (name, share)
+            for name, share in zip(settings.corpora, settings.corpus_shares, strict=True)
+            if name in self._cells
+        ]
+        shares = np.array([share for _, share in present])
+        cells = self._cells[present[rng.choice(len(shares), p=shares / shares.sum())][0]]
+        label = list(cells)[rng.integers(len(cells))]  # some corpora lack a class
+        index = cells[label][rng.integers(len(cells[label]))]
+        words = misheard(
+            self._data.words[index],
+            settings.drop_word,
+            settings.swap_words,
+            settings.max_words,
+            rng,
+        )
+        return self._data.tokenizer.encode(words), label
