@@ -58,6 +58,10 @@ def parser() -> argparse.ArgumentParser:
         "baseline", parents=[shared], help="openSMILE + SVM and TF-IDF on the same folds"
     )
     baseline.add_argument("--out", type=Path, required=True, help="folder of the results")
+    tables = commands.add_parser("tables", parents=[shared], help="all figures as Markdown")
+    tables.add_argument("--crossval", type=Path, required=True, help="folder of its results")
+    tables.add_argument("--baseline", type=Path, required=True, help="folder of its results")
+    tables.add_argument("--out", type=Path, required=True, help="Markdown file to write")
     return flags
 
 
@@ -66,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        if flags.root is None:
+        if flags.root is None and flags.command != "tables":
             raise TrainingError(
                 "--root is missing: name the folder of the corpora, or set STSER_DATA."
             )
@@ -84,6 +88,8 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
     torch.set_num_threads(1)  # two threads stall each other on a busy machine
     if flags.command == "fit":
         return _fit(flags, settings)
+    if flags.command == "tables":
+        return _tables(flags)
     if flags.command == "baseline":
         from training.baseline import baseline
 
@@ -111,4 +117,18 @@ def _fit(flags: argparse.Namespace, settings: OpenSettings) -> int:
     start = packaged_start() if flags.albert is None else Start(flags.tokenizer, flags.albert)
     manifest = fit(flags.root, flags.out, flags.cache, start, settings)
     sys.stdout.write(f"{flags.out}: {manifest.model_id}\n")
+    return 0
+
+
+def _tables(flags: argparse.Namespace) -> int:
+    from stser_core.checkpoint import read_manifest
+    from stser_core.ensemble import DEFAULT_CHECKPOINT
+    from training.tables import tables
+
+    page = tables(
+        flags.crossval / "crossval.json",
+        flags.baseline / "baseline.json",
+        read_manifest(DEFAULT_CHECKPOINT).notes,
+    )
+    flags.out.write_text(page, "utf-8")
     return 0
