@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import socket
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiomqtt
@@ -15,7 +16,7 @@ import soundfile
 import soxr
 from websockets.asyncio.client import connect
 
-from tests.support.broker import Mosquitto
+from tests.support.broker import Mosquitto, running_mosquitto
 from tests.support.monitor_process import (
     DEADLINE_S,
     Event,
@@ -31,8 +32,8 @@ SENTENCES = ["leave me alone", "i am so happy today"]
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two sentences with a second of silence around each."""
-    samples = np.concatenate([spoken(text, before_s=1, after_s=1) for text in SENTENCES])
+    """Two sentences with silence around each."""
+    samples = np.concatenate([spoken(text, before_s=0.6, after_s=0.6) for text in SENTENCES])
     return write_wav(tmp_path_factory.mktemp("talk") / "talk.wav", samples)
 
 
@@ -43,87 +44,91 @@ def texts(utterances: list[Event]) -> list[str]:
 # --- live --------------------------------------------------------------------------------------
 
 
-class Subscribers:
-    """A WebSocket and an MQTT client that keep what they are sent."""
+@dataclass(frozen=True, slots=True)
+class LiveRun:
+    """What one run on the microphone has left with each kind of consumer."""
 
-    def __init__(self) -> None:
-        self.websocket: list[bytes] = []
-        self.mqtt: list[bytes] = []
+    monitor: RunningMonitor
+    websocket: list[bytes] = field(default_factory=list)
+    mqtt: list[bytes] = field(default_factory=list)
 
-    async def listen_on_websocket(self, port: int, opened: asyncio.Event) -> None:
+    async def subscribe_websocket(self, port: int, opened: asyncio.Event) -> None:
         async with connect(f"ws://127.0.0.1:{port}/events", compression=None) as socket:
             opened.set()
             async for message in socket:
                 assert isinstance(message, str), "events are text frames"
                 self.websocket.append(message.encode())
 
-    async def listen_on_mqtt(self, port: int, online: asyncio.Event, gone: asyncio.Event) -> None:
-        async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client:
+    async def subscribe_mqtt(self, client: aiomqtt.Client, online: asyncio.Event) -> None:
+        """Until the monitor says that it goes offline."""
+        async for message in client.messages:
+            payload = bytes(message.payload)
+            if message.topic.matches("stser/+/+/event/#"):
+                self.mqtt.append(payload)
+            elif message.topic.matches("stser/+/availability"):
+                if payload == b"offline":
+                    return
+                online.set()
+
+
+@pytest.fixture(scope="module")
+def live(
+    virtual_microphone: VirtualMicrophone, talk: Path, tmp_path_factory: pytest.TempPathFactory
+) -> LiveRun:
+    """Both sentences spoken into the microphone while a WebSocket and an MQTT client listen."""
+
+    async def run(broker: Mosquitto) -> LiveRun:
+        opened, online = asyncio.Event(), asyncio.Event()
+        flags = ["--ws-port", "0", "--mqtt-url", broker.url, "--node", "test"]
+        async with (
+            asyncio.timeout(2 * DEADLINE_S),
+            aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client,
+            asyncio.TaskGroup() as tasks,
+        ):
             await client.subscribe("stser/#", qos=1)
-            async for message in client.messages:
-                payload = bytes(message.payload)
-                if message.topic.matches("stser/+/availability"):
-                    (online if payload == b"online" else gone).set()
-                    if payload == b"offline":
-                        return
-                elif message.topic.matches("stser/+/+/event/#"):
-                    self.mqtt.append(payload)
-
-
-def by_sequence(bodies: list[bytes]) -> dict[str, bytes]:
-    return {json.loads(body)["sequence"]: body for body in bodies}
-
-
-def test_spoken_words_reach_three_channels_as_the_same_bytes(
-    virtual_microphone: VirtualMicrophone, mosquitto: Mosquitto, talk: Path
-) -> None:
-    heard = Subscribers()
-
-    async def main() -> RunningMonitor:
-        opened, online, gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        flags = ["--ws-port", "0", "--mqtt-url", mosquitto.url, "--node", "test"]
-        environment = virtual_microphone.environment
-        async with asyncio.timeout(2 * DEADLINE_S), asyncio.TaskGroup() as tasks:
-            tasks.create_task(heard.listen_on_mqtt(mosquitto.port, online, gone))
-            async with running_monitor(*flags, environment=environment) as monitor:
-                port = await monitor.port()
-                tasks.create_task(heard.listen_on_websocket(port, opened))
+            async with running_monitor(
+                *flags, environment=virtual_microphone.environment
+            ) as monitor:
+                heard = LiveRun(monitor)
+                tasks.create_task(heard.subscribe_mqtt(client, online))
+                tasks.create_task(heard.subscribe_websocket(await monitor.port(), opened))
                 await monitor.wait_for("monitor.started")
                 await opened.wait()
                 await online.wait()
                 await asyncio.to_thread(virtual_microphone.play, talk)
                 await monitor.wait_for("emotion.utterance", 2)
                 assert await monitor.end(signal.SIGINT) == 0
-                await gone.wait()
-        return monitor
+        return heard
 
-    monitor = asyncio.run(main())
-    assert texts(monitor.of("emotion.utterance")) == SENTENCES
-    assert [event["data"]["utterance"] for event in monitor.of("emotion.utterance")] == [1, 2]
-    printed = by_sequence(monitor.lines)
+    with running_mosquitto(tmp_path_factory.mktemp("broker")) as broker:
+        return asyncio.run(run(broker))
+
+
+def by_sequence(bodies: list[bytes]) -> dict[str, bytes]:
+    return {json.loads(body)["sequence"]: body for body in bodies}
+
+
+def test_spoken_words_are_the_transcripts_of_one_utterance_event_each(live: LiveRun) -> None:
+    utterances = live.monitor.of("emotion.utterance")
+    assert texts(utterances) == SENTENCES
+    assert [event["data"]["utterance"] for event in utterances] == [1, 2]
+    assert len(live.monitor.of("speech.started")) == len(live.monitor.of("speech.ended")) == 2
+
+
+def test_three_channels_carry_the_same_bytes(live: LiveRun) -> None:
+    printed = by_sequence(live.monitor.lines)
     assert list(printed) == [f"{number:020d}" for number in range(1, len(printed) + 1)]
-    assert by_sequence(heard.mqtt) == printed
+    assert by_sequence(live.mqtt) == printed
     # Who connects after the start has missed the start, and nothing since.
-    seen = by_sequence(heard.websocket)
+    seen = by_sequence(live.websocket)
     assert seen.items() <= printed.items()
     assert list(printed)[-len(seen) :] == list(seen)
-    kinds = {json.loads(body)["type"] for body in heard.websocket}
+    kinds = {json.loads(body)["type"] for body in live.websocket}
     assert {"org.stser.speech.started.v1", "org.stser.emotion.utterance.v1"} <= kinds
 
 
-def test_file_gets_the_verdicts_that_the_same_speech_gets_live(
-    virtual_microphone: VirtualMicrophone, talk: Path
-) -> None:
-    async def live() -> list[Event]:
-        environment = virtual_microphone.environment
-        async with running_monitor("--no-ws", environment=environment) as monitor:
-            await monitor.wait_for("monitor.started")
-            await asyncio.to_thread(virtual_microphone.play, talk)
-            utterances = await monitor.wait_for("emotion.utterance", 2)
-            assert await monitor.end() == 0
-            return utterances
-
-    from_microphone = asyncio.run(live())
+def test_file_gets_the_verdicts_that_the_same_speech_gets_live(live: LiveRun, talk: Path) -> None:
+    from_microphone = live.monitor.of("emotion.utterance")
     from_file = run_monitor("--input", talk, "--no-ws").of("emotion.utterance")
     assert texts(from_microphone) == texts(from_file) == SENTENCES
     for heard, read in zip(from_microphone, from_file, strict=True):
@@ -131,6 +136,16 @@ def test_file_gets_the_verdicts_that_the_same_speech_gets_live(
         assert heard["data"]["abstained"] == read["data"]["abstained"]
         # The way through the sound system resamples and shifts the audio, by less than a frame.
         assert heard["data"]["posterior"] == pytest.approx(read["data"]["posterior"], abs=0.1)
+
+
+def test_time_from_the_end_of_speech_to_the_event_is_mostly_the_hangover(live: LiveRun) -> None:
+    for utterance in live.monitor.of("emotion.utterance"):
+        latency = utterance["data"]["latency_ms"]
+        stages = [latency[stage] for stage in ("endpoint", "asr", "inference", "publish")]
+        assert latency["total"] == pytest.approx(sum(stages), abs=0.5)
+        assert latency["endpoint"] == pytest.approx(400, abs=20)
+        # Generous, for a busy machine; bench/ has the figures.
+        assert latency["total"] < 2000
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

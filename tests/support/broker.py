@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,13 +67,22 @@ class Mosquitto:
         self.start()
 
 
-@pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    """A running broker of the test's own."""
+@contextmanager
+def running_mosquitto(folder: Path) -> Iterator[Mosquitto]:
+    """A broker that keeps its settings in ``folder``; brought down on the way out."""
     program = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
     if program is None:
         pytest.skip("mosquitto is not installed: there is no broker to talk to")
-    broker = Mosquitto(program, tmp_path)
+    broker = Mosquitto(program, folder)
     broker.start()
-    yield broker
-    broker.stop()
+    try:
+        yield broker
+    finally:
+        broker.stop()
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A running broker of the test's own."""
+    with running_mosquitto(tmp_path) as broker:
+        yield broker
