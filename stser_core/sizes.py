@@ -29,7 +29,7 @@ class SpeechModelSettings:
     """Units of the LSTM in each direction."""
     heads: int = 4
     """Heads of the self-attention."""
-    dropout: float = 0.2
+    dropout: float = 0.1
     """Share dropped before and after the LSTM and after the attention, while training."""
 
     def __post_init__(self) -> None:
@@ -110,7 +110,7 @@ class StserSettings:
 
     speech: SpeechModelSettings = field(default_factory=SpeechModelSettings)
     text: TextModelSettings = field(default_factory=TextModelSettings)
-    classifier_dropout: float = 0.2
+    classifier_dropout: float = 0.1
     """Share dropped after each hidden layer of the classifiers, while training."""
 
     def __post_init__(self) -> None:

@@ -44,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="folder of a pre-trained ALBERT (model.safetensors); default: the packaged one",
     )
+    fit.add_argument(
+        "--text-from", type=Path, help="checkpoint whose trained text branch is taken as it is"
+    )
     fit.add_argument("--tokenizer", type=Path, help="tokenizer.json that goes with --albert")
     crossval = commands.add_parser(
         "crossval", parents=[shared], help="speaker-independent folds on open corpora"
@@ -115,7 +118,7 @@ def _fit(flags: argparse.Namespace, settings: OpenSettings) -> int:
             "--albert and --tokenizer go together: word pieces are part of an ALBERT."
         )
     start = packaged_start() if flags.albert is None else Start(flags.tokenizer, flags.albert)
-    manifest = fit(flags.root, flags.out, flags.cache, start, settings)
+    manifest = fit(flags.root, flags.out, flags.cache, start, settings, flags.text_from)
     sys.stdout.write(f"{flags.out}: {manifest.model_id}\n")
     return 0
 

@@ -132,8 +132,23 @@ def fit_bimodal(
     )
 
 
-def fit(root: Path, out: Path, cache: Path, start: Start, settings: OpenSettings) -> Manifest:
+def fit(
+    root: Path,
+    out: Path,
+    cache: Path,
+    start: Start,
+    settings: OpenSettings,
+    text_from: Path | None = None,
+) -> Manifest:
     """Train all three branches and write the checkpoint.
+
+    Args:
+        root: Folder of the corpora.
+        out: Folder of the new checkpoint.
+        cache: Folder for log-mel.
+        start: Where the tmodel starts from.
+        settings: All of them.
+        text_from: Takes the trained text branch of this checkpoint instead of training one.
 
     Raises:
         CorpusError: A corpus is missing or damaged.
@@ -145,7 +160,12 @@ def fit(root: Path, out: Path, cache: Path, start: Start, settings: OpenSettings
     fold = training_only(speech.utterances, settings.validation_share, settings.seed)
     model = start.load(settings)
     prior = fit_speech(model, speech, fold, root, settings)
-    fit_text(model, text, settings)
+    if text_from is None:
+        fit_text(model, text, settings)
+    else:
+        trained = load_model(read_manifest(text_from))
+        model.tmodel.load_state_dict(trained.tmodel.state_dict())
+        model.text.load_state_dict(trained.text.state_dict())
     fit_bimodal(model, speech, fold, prior, text, settings)
     shipped = rounded(model)
     return save_checkpoint(

@@ -138,7 +138,7 @@ class SpeechBatches:
         index = cell[rng.integers(len(cell))]
         speed = float(rng.choice(settings.speeds))
         log_mel = data.by_speed[speed][index]
-        if self._noises and rng.random() < 0.5:
+        if self._noises and rng.random() < settings.noise_share:
             noise = self._noises[int(rng.integers(len(self._noises)))]
             log_mel = with_noise(log_mel, noise, rng.uniform(5, 30), rng)
         before = data.heard(index, int(rng.choice(settings.heard_before)), rng, speed)
