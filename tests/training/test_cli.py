@@ -1,0 +1,108 @@
+"""``stser-train`` from corpora to a checkpoint that judges, and to folds that go on after a kill."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stser_core.ensemble import Stser
+from stser_core.features import log_mel
+from stser_core.labels import EMOTIONS
+from tests.training.conftest import tone
+from training.cli import main
+
+
+@pytest.fixture(scope="module")
+def checkpoint(
+    root: Path, albert: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    out = tmp_path_factory.mktemp("fit") / "checkpoint"
+    arguments = ["--config", tiny, "--root", root, "--cache", out.parent / "cache", "--out", out]
+    start = ["--albert", albert, "--tokenizer", albert / "tokenizer.json"]
+    assert main(["fit", *map(str, arguments + start)]) == 0
+    return out
+
+
+def test_fit_writes_a_checkpoint_that_judges_voice_and_words(checkpoint: Path) -> None:
+    stser = Stser.load(checkpoint)
+    heard = log_mel(tone(0, 0, 0), stser.log_mel_settings)
+    verdict = stser.classify(heard, ["leave", "me", "alone"])
+    assert verdict.modalities == ("speech", "text")
+    assert all(verdict.classifiers.values())
+
+
+def test_the_manifest_says_how_the_bimodal_branch_was_paired(checkpoint: Path) -> None:
+    notes = Stser.load(checkpoint).notes
+    assert "matched by label" in str(notes["pairing"])
+    assert notes["text_test"] == {
+        "goemotions": {**notes["text_test"]["goemotions"], "sentences": 12}
+    }  # type: ignore[index]
+    assert len(notes["validation_speakers"]) == 2  # type: ignore[arg-type]
+
+
+def test_a_trained_text_branch_can_be_taken_as_it_is(
+    checkpoint: Path, root: Path, albert: Path, tiny: Path, tmp_path: Path
+) -> None:
+    arguments = ["--config", tiny, "--root", root, "--cache", tmp_path, "--out", tmp_path / "new"]
+    start = [
+        "--albert",
+        albert,
+        "--tokenizer",
+        albert / "tokenizer.json",
+        "--text-from",
+        checkpoint,
+    ]
+    assert main(["fit", *map(str, arguments + start)]) == 0
+    words = ["i", "miss", "you"]
+    logits = [
+        Stser.load(p)._engine.text(np.array([[2, 5, 6, 3]]), np.ones((1, 4), np.int64)).logits
+        for p in (checkpoint, tmp_path / "new")
+    ]
+    np.testing.assert_allclose(*logits, atol=1e-5)
+    assert Stser.load(tmp_path / "new").classify(None, words).modalities == ("text",)
+
+
+def test_folds_that_are_done_are_not_done_again_and_the_result_is_the_same(
+    checkpoint: Path, root: Path, tiny: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "folds"
+    arguments = ["--config", tiny, "--root", root, "--cache", tmp_path / "cache", "--out", out]
+    command = ["crossval", *map(str, arguments), "--checkpoint", str(checkpoint)]
+    assert main(command) == 0
+    result = (out / "crossval.json").read_text("utf-8")
+    kept = (out / "speech-1.json").stat().st_mtime_ns
+    (out / "speech-2.json").unlink()
+    (out / "pairs-3.json").unlink()
+    assert main(command) == 0
+    assert (out / "speech-1.json").stat().st_mtime_ns == kept
+    assert (out / "crossval.json").read_text("utf-8") == result
+    counted = json.loads((out / "speech-1.json").read_text("utf-8"))["first, 0 heard"]
+    assert np.sum(counted) == 2 * len(EMOTIONS)  # one speaker of each corpus is tested
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "--out", "x", "--root", "nowhere"], "nowhere/"),
+        (["fit", "--out", "x", "--root", "nowhere", "--albert", "a"], "go together"),
+        (["baseline", "--out", "x", "--config", "nowhere.toml", "--root", "r"], "nowhere.toml"),
+        (["crossval", "--out", "x"], "--root is missing"),
+    ],
+)
+def test_what_cannot_be_used_is_one_clear_line_and_exit_code_2(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.delenv("STSER_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("stser-train: ")
+    assert message in error
+    assert "\n" not in error

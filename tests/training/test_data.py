@@ -1,0 +1,111 @@
+"""Batches: what training sees, and what it must not see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stser_core.adaptation import AdaptationSettings, LogMelStatistics
+from stser_core.features import LogMelSettings
+from training.augment import misheard, with_noise
+from training.corpora import read_manifest
+from training.errors import CorpusError
+from training.front_end import extract, load_audio, trim
+from training.speech_data import SpeechData
+
+
+@pytest.fixture(scope="module")
+def data(root: Path, tmp_path_factory: pytest.TempPathFactory) -> SpeechData:
+    utterances = read_manifest(root / "first")
+    mels = extract(utterances, LogMelSettings(), tmp_path_factory.mktemp("cache"))
+    return SpeechData(utterances, {1.0: mels}, AdaptationSettings())
+
+
+def test_silence_around_speech_is_cut_to_what_a_live_segment_keeps() -> None:
+    t = np.arange(16_000) / 16_000
+    speech = (0.3 * np.sin(2 * np.pi * 200 * t)).astype(np.float32)
+    padded = np.concatenate([np.zeros(16_000, np.float32), speech, np.zeros(16_000, np.float32)])
+    assert abs(len(trim(padded, 16_000)) - 1.3 * 16_000) <= 320
+
+
+def test_a_speed_changes_the_length(root: Path) -> None:
+    path = read_manifest(root / "first")[0].audio
+    assert path is not None
+    assert len(load_audio(path, 16_000, 0.9)) == pytest.approx(8_000 / 0.9, abs=2)
+
+
+def test_a_file_that_is_no_audio_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("not audio")
+    with pytest.raises(CorpusError, match=r"text\.wav: cannot be decoded"):
+        load_audio(tmp_path / "text.wav", 16_000)
+
+
+def test_the_cache_gives_what_was_computed(root: Path, tmp_path: Path) -> None:
+    utterances = read_manifest(root / "second")
+    first = extract(utterances, LogMelSettings(), tmp_path)
+    again = extract(utterances, LogMelSettings(), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert all((first[i] == again[i]).all() for i in range(len(first)))
+
+
+def test_what_was_heard_before_is_the_speakers_own_and_never_the_utterance_itself(
+    data: SpeechData,
+) -> None:
+    mine = [i for i, u in enumerate(data.utterances) if u.speaker == data.utterances[0].speaker]
+    everything = data.heard(0, 1_000, np.random.default_rng(0))
+    others = LogMelStatistics.empty(64)
+    for index in mine[1:]:
+        others = others.merge(LogMelStatistics.of(data.by_speed[1.0][index]))
+    assert everything is not None
+    assert everything.count == others.count
+    np.testing.assert_allclose(everything.mean, others.mean)
+
+
+def test_the_first_utterance_has_nothing_heard_before_it(data: SpeechData) -> None:
+    assert data.heard(0, 0, np.random.default_rng(0)) is None
+
+
+def test_evaluation_does_not_depend_on_which_other_utterances_are_evaluated(
+    data: SpeechData,
+) -> None:
+    prior = data.prior(range(len(data.utterances)))
+
+    def rows(indices: list[int]) -> dict[int, bytes]:
+        found = {}
+        for at, log_mel, lengths in data.plain(indices, prior, heard=2, seed=1):
+            for position, row, length in zip(at, log_mel, lengths, strict=True):
+                found[indices[position]] = row[: int(length)].numpy().tobytes()
+        return found
+
+    together, alone = rows([5, 3, 0, 7]), rows([3])
+    assert alone[3] == together[3]
+
+
+@given(st.lists(st.text("abc", min_size=1), min_size=1, max_size=30), st.integers(0, 99))
+def test_a_misheard_sentence_keeps_at_least_one_and_at_most_the_allowed_words(
+    words: list[str], seed: int
+) -> None:
+    heard = misheard(words, 0.9, 0.5, 5, np.random.default_rng(seed))
+    assert 1 <= len(heard) <= 5
+    assert set(heard) <= set(words)
+
+
+@pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
+def test_noise_comes_at_the_asked_ratio(snr_db: float) -> None:
+    quiet, noise = np.full((50, 4), -30.0, np.float32), np.zeros((20, 4), np.float32)
+    speech = np.zeros((50, 4), np.float32)
+    speech[:25] = quiet[:25]
+    mixed = with_noise(speech, noise, snr_db, np.random.default_rng(0))
+    # Where there was no speech, only the noise is left.
+    np.testing.assert_allclose(mixed[:25], -snr_db * np.log(10) / 10, atol=1e-4)
+
+
+def test_stereo_becomes_the_mean_of_its_channels(tmp_path: Path) -> None:
+    path = tmp_path / "stereo.wav"
+    soundfile.write(path, np.tile([[0.5, -0.25]], (1_600, 1)), 16_000)
+    np.testing.assert_allclose(load_audio(path, 16_000), 0.125, atol=1e-4)
