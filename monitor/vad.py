@@ -136,10 +136,10 @@ class NoiseFloor:
 class EnergyVad:
     """Decides for each frame in turn; what it decided by is in its properties until the next."""
 
-    def __init__(self, settings: VadSettings = VadSettings()) -> None:
-        self._settings = settings
-        self._band_floor = NoiseFloor(settings, INITIAL_FLOOR_DBFS)
-        self._floor = NoiseFloor(settings, INITIAL_FLOOR_DBFS)
+    def __init__(self, settings: VadSettings | None = None) -> None:
+        self._settings = settings if settings is not None else VadSettings()
+        self._band_floor = NoiseFloor(self._settings, INITIAL_FLOOR_DBFS)
+        self._floor = NoiseFloor(self._settings, INITIAL_FLOOR_DBFS)
         self._speech = False
         self._level_dbfs = SILENCE_DBFS
         self._floor_dbfs = INITIAL_FLOOR_DBFS

@@ -1,0 +1,89 @@
+"""The mailbox: bounded, drops the oldest, counts, drains at the end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from monitor.mailbox import Mailbox
+
+
+async def drained(box: Mailbox[int]) -> list[int]:
+    return [item async for item in box]
+
+
+def test_a_full_mailbox_keeps_the_newest_items_and_counts_the_rest() -> None:
+    async def main() -> None:
+        box = Mailbox[int](capacity=2)
+        assert [box.offer(i) for i in range(5)] == [True, True, False, False, False]
+        box.close()
+        assert await drained(box) == [3, 4]
+        assert box.dropped == 3
+
+    asyncio.run(main())
+
+
+def test_a_bite_drops_several_at_once_so_that_the_next_ones_fit() -> None:
+    async def main() -> None:
+        box = Mailbox[int](capacity=4, bite=3)
+        assert [box.offer(i) for i in range(7)] == [True] * 4 + [False, True, True]
+        box.close()
+        assert await drained(box) == [3, 4, 5, 6]
+        assert box.dropped == 3
+
+    asyncio.run(main())
+
+
+def test_items_come_in_order_and_the_consumer_is_woken_for_each() -> None:
+    async def main() -> None:
+        box = Mailbox[int](capacity=1)
+        heard: list[int] = []
+
+        async def consume() -> None:
+            async for item in box:
+                heard.append(item)
+                taken.set()
+
+        taken = asyncio.Event()
+        consumer = asyncio.create_task(consume())
+        for item in range(20):
+            taken.clear()
+            assert box.offer(item)
+            await asyncio.wait_for(taken.wait(), 5)
+        box.close()
+        await asyncio.wait_for(consumer, 5)
+        assert heard == list(range(20))
+        assert box.dropped == 0
+
+    asyncio.run(main())
+
+
+def test_what_comes_after_the_end_is_refused_and_counted() -> None:
+    async def main() -> None:
+        box = Mailbox[int](capacity=2)
+        box.offer(1)
+        box.close()
+        box.close()
+        assert not box.offer(2)
+        assert await drained(box) == [1]
+        assert box.dropped == 1
+
+    asyncio.run(main())
+
+
+def test_closing_ends_a_consumer_that_waits() -> None:
+    async def main() -> None:
+        box = Mailbox[int](capacity=1)
+        consumer = asyncio.create_task(drained(box))
+        await asyncio.sleep(0)
+        box.close()
+        assert await asyncio.wait_for(consumer, 5) == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("capacity", "bite"), [(0, 1), (2, 3), (2, 0)])
+def test_sizes_that_make_no_sense_are_refused(capacity: int, bite: int) -> None:
+    with pytest.raises(ValueError, match="must be at least 1"):
+        Mailbox[int](capacity, bite=bite)

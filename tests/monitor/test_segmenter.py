@@ -1,0 +1,332 @@
+"""The segmenter: durations to the frame, order, bounds, and the same answer for any chunking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from monitor.events import (
+    FRAME_SAMPLES,
+    SAMPLE_RATE_HZ,
+    AudioFrame,
+    AudioGap,
+    CloseReason,
+    Segment,
+    SegmenterOutput,
+    SpeechAudio,
+    SpeechStarted,
+)
+from monitor.framer import Framer
+from monitor.segmenter import Segmenter, SegmenterSettings
+from tests.support.speech import silence, spoken
+
+FRAME_MS = 20
+LOUD, QUIET = 0.3, 0.001
+"""Amplitudes of noise that the VAD cannot mistake: 40 dB and more above the room, and the room."""
+
+Script = Sequence[tuple[float, int]]
+"""Amplitude and number of frames, one after another."""
+
+SYLLABLE = [(LOUD, 8), (QUIET, 2)]
+"""Repeated, it is speech that never ends: it wavers too much to be taken for the room."""
+
+
+def sound(script: Script) -> NDArray[np.float32]:
+    rng = np.random.default_rng(0)
+    blocks = [amplitude * rng.standard_normal(n * FRAME_SAMPLES) for amplitude, n in script]
+    return np.clip(np.concatenate([np.zeros(0), *blocks]), -1, 1).astype(np.float32)
+
+
+def frames_of(samples: NDArray[np.float32], start: int = 0) -> list[AudioFrame]:
+    n_frames = len(samples) // FRAME_SAMPLES
+    return [
+        AudioFrame(start + i * FRAME_SAMPLES, samples[i * FRAME_SAMPLES : (i + 1) * FRAME_SAMPLES])
+        for i in range(n_frames)
+    ]
+
+
+def cut(
+    audio: Iterable[AudioFrame | AudioGap], settings: SegmenterSettings | None = None
+) -> list[SegmenterOutput]:
+    segmenter = Segmenter(settings=settings)
+    return [output for item in audio for output in segmenter.push(item)] + segmenter.flush()
+
+
+def segments_of(outputs: Iterable[SegmenterOutput]) -> list[Segment]:
+    return [output for output in outputs if isinstance(output, Segment)]
+
+
+def spans(script: Script, settings: SegmenterSettings | None = None) -> list[tuple[int, int]]:
+    """Segments of a script, in frames."""
+    found = segments_of(cut(frames_of(sound(script)), settings))
+    return [(s.start // FRAME_SAMPLES, s.end // FRAME_SAMPLES) for s in found]
+
+
+def check_order(outputs: Sequence[SegmenterOutput], settings: SegmenterSettings) -> None:
+    """What every consumer relies on: started, audio without holes, segment; numbered, disjoint,
+    bounded."""
+    number, ended = 0, 0
+    audio: list[SpeechAudio] | None = None
+    start = 0
+    for output in outputs:
+        if isinstance(output, SpeechStarted):
+            assert audio is None, "a segment started within another"
+            number += 1
+            assert output.utterance == number
+            assert output.start >= ended
+            audio, start = [], output.start
+            continue
+        assert audio is not None, "audio or an end without a start"
+        assert output.utterance == number
+        if isinstance(output, SpeechAudio):
+            assert output.start == start + sum(len(block.samples) for block in audio)
+            audio.append(output)
+            continue
+        np.testing.assert_array_equal(
+            output.samples, np.concatenate([block.samples for block in audio])
+        )
+        assert output.start == start
+        assert output.end == start + len(output.samples)
+        assert output.start < output.speech_end <= output.end <= output.closed_at
+        assert output.end - output.start >= 2 * FRAME_SAMPLES
+        assert output.end - output.start <= settings.max_segment_ms * SAMPLE_RATE_HZ // 1000
+        assert 0 < output.speech_samples <= output.end - output.start
+        ended, audio = output.end, None
+    assert audio is None, "a segment never ended"
+
+
+def test_speech_is_kept_with_its_pre_roll_and_tail() -> None:
+    script = [(QUIET, 50), (LOUD, 30), (QUIET, 50)]
+    assert spans(script) == [(50 - 15, 80 + 5)]  # 300 ms before, 100 ms after
+
+
+def test_a_pause_shorter_than_the_hangover_does_not_split_a_segment() -> None:
+    script = [(QUIET, 50), (LOUD, 25), (QUIET, 19), (LOUD, 25), (QUIET, 50)]  # 380 ms < 400 ms
+    assert spans(script) == [(35, 50 + 69 + 5)]
+
+
+def test_a_pause_as_long_as_the_hangover_does() -> None:
+    script = [(QUIET, 50), (LOUD, 25), (QUIET, 20), (LOUD, 25), (QUIET, 50)]
+    assert spans(script) == [(35, 80), (80, 125)]  # the second pre-roll ends where the tail begins
+
+
+@pytest.mark.parametrize(
+    ("silence_ms", "n_frames"), [(0, 1), (20, 1), (100, 5), (390, 20), (1_000, 50)]
+)
+def test_the_hangover_is_rounded_up_to_whole_frames(silence_ms: int, n_frames: int) -> None:
+    script = [(QUIET, 50), (LOUD, 30), (QUIET, 60)]
+    (segment,) = segments_of(
+        cut(frames_of(sound(script)), SegmenterSettings(silence_ms=silence_ms))
+    )
+    assert segment.speech_end == 80 * FRAME_SAMPLES
+    assert segment.closed_at == (80 + n_frames) * FRAME_SAMPLES
+    assert segment.reason is CloseReason.SILENCE
+    assert segment.end == (80 + min(5, n_frames)) * FRAME_SAMPLES
+
+
+def test_a_sound_shorter_than_the_minimum_speech_opens_nothing() -> None:
+    assert spans([(QUIET, 50), (LOUD, 4), (QUIET, 50)]) == []  # 80 ms < 100 ms
+    assert len(spans([(QUIET, 50), (LOUD, 5), (QUIET, 50)])) == 1
+
+
+def test_a_segment_opens_with_the_frame_that_makes_the_minimum_speech() -> None:
+    segmenter = Segmenter()
+    frames = frames_of(sound([(QUIET, 50), (LOUD, 5)]))
+    for frame in frames[:-1]:
+        assert segmenter.push(frame) == []
+    started, audio = segmenter.push(frames[-1])
+    assert started == SpeechStarted(1, 35 * FRAME_SAMPLES)
+    assert isinstance(audio, SpeechAudio)
+    assert len(audio.samples) == 20 * FRAME_SAMPLES
+
+
+def test_speech_is_handed_on_as_it_comes_and_silence_only_when_speech_resumes() -> None:
+    segmenter = Segmenter(settings=SegmenterSettings(tail_ms=40))
+    handed_on = [
+        sum(len(out.samples) // FRAME_SAMPLES for out in outputs if isinstance(out, SpeechAudio))
+        for outputs in map(
+            segmenter.push, frames_of(sound([(LOUD, 8), (QUIET, 6), (LOUD, 2), (QUIET, 3)]))
+        )
+    ]
+    assert handed_on == [*(0, 0, 0, 0, 5, 1, 1, 1), *(1, 1, 0, 0, 0, 0), *(5, 1), *(1, 1, 0)]
+
+
+def test_speech_that_never_pauses_is_cut_at_the_maximum_and_goes_on_without_a_hole() -> None:
+    limits = SegmenterSettings(max_segment_ms=2_000)
+    outputs = cut(frames_of(sound([(QUIET, 50), *SYLLABLE * 35])), limits)
+    found = segments_of(outputs)
+    check_order(outputs, limits)
+    assert [s.reason for s in found] == [CloseReason.MAX_LENGTH] * 3 + [CloseReason.END]
+    assert {s.end - s.start for s in found[:3]} == {2_000 * SAMPLE_RATE_HZ // 1000}
+    assert [after.start for after in found[1:]] == [before.end for before in found[:-1]]
+    assert found[-1].end == 400 * FRAME_SAMPLES
+
+
+def test_silence_after_a_cut_at_the_maximum_starts_no_further_segment() -> None:
+    limits = SegmenterSettings(max_segment_ms=2_000, pre_roll_ms=0)
+    assert spans([(QUIET, 50), *SYLLABLE * 10, (QUIET, 60)], limits) == [(50, 150)]
+
+
+def test_a_single_frame_after_a_cut_is_not_an_utterance_but_two_are() -> None:
+    limits = SegmenterSettings(max_segment_ms=2_000, pre_roll_ms=0)
+    before = [(QUIET, 50), *SYLLABLE * 9, (LOUD, 10)]
+    assert len(spans([*before, (LOUD, 1), (QUIET, 60)], limits)) == 1
+    assert spans([*before, (LOUD, 2), (QUIET, 60)], limits) == [(50, 150), (150, 157)]
+
+
+def test_speech_long_after_a_cut_has_to_prove_itself_again() -> None:
+    limits = SegmenterSettings(max_segment_ms=2_000, pre_roll_ms=0)
+    before = [(QUIET, 50), *SYLLABLE * 9, (LOUD, 10)]
+    assert len(spans([*before, (QUIET, 19), (LOUD, 2), (QUIET, 60)], limits)) == 2
+    assert len(spans([*before, (QUIET, 20), (LOUD, 2), (QUIET, 60)], limits)) == 1
+
+
+def test_a_gap_closes_the_segment_at_the_last_sample_before_it() -> None:
+    before = frames_of(sound([(QUIET, 50), (LOUD, 30)]))
+    gap = AudioGap(80 * FRAME_SAMPLES, 12_345, "overflow")
+    after = frames_of(sound([(LOUD, 30), (QUIET, 50)]), start=80 * FRAME_SAMPLES + 12_345)
+    first, second = segments_of(cut([*before, gap, *after]))
+    assert (first.reason, first.end) == (CloseReason.GAP, 80 * FRAME_SAMPLES)
+    assert first.closed_at == 80 * FRAME_SAMPLES
+    assert second.start == 80 * FRAME_SAMPLES + 12_345  # no pre-roll from across the gap
+
+
+def test_a_gap_in_silence_makes_no_segment_and_forgets_half_an_onset() -> None:
+    before = frames_of(sound([(QUIET, 50), (LOUD, 4)]))
+    gap = AudioGap(54 * FRAME_SAMPLES, 0, "backlog")
+    after = frames_of(sound([(LOUD, 4), (QUIET, 50)]), start=54 * FRAME_SAMPLES)
+    assert cut([*before, gap, *after]) == []
+
+
+def test_the_end_of_the_stream_publishes_what_was_being_said() -> None:
+    (segment,) = segments_of(cut(frames_of(sound([(QUIET, 50), (LOUD, 30)]))))
+    assert (segment.reason, segment.end) == (CloseReason.END, 80 * FRAME_SAMPLES)
+
+
+def test_flushing_twice_gives_nothing_more() -> None:
+    segmenter = Segmenter()
+    for frame in frames_of(sound([(QUIET, 50), (LOUD, 30)])):
+        segmenter.push(frame)
+    assert len(segmenter.flush()) == 1
+    assert segmenter.flush() == []
+
+
+def test_the_level_is_that_of_the_speech_and_the_floor_that_of_the_room() -> None:
+    (segment,) = segments_of(cut(frames_of(sound([(0.001, 100), (0.1, 50), (0.001, 50)]))))
+    assert segment.level_dbfs == pytest.approx(-20, abs=0.3)
+    assert segment.noise_floor_dbfs == pytest.approx(-60, abs=1)
+    assert segment.snr_db == pytest.approx(40, abs=1.2)
+    assert segment.speech_samples == 50 * FRAME_SAMPLES
+
+
+@pytest.mark.parametrize(("n_clipped", "clipped"), [(15, False), (16, True)])
+def test_a_segment_is_clipped_from_one_sample_in_a_thousand_at_full_scale(
+    n_clipped: int, clipped: bool
+) -> None:
+    audio = sound([(0.001, 50), (0.1, 30), (0.001, 50)])
+    audio[50 * FRAME_SAMPLES : 50 * FRAME_SAMPLES + n_clipped] = -1.0
+    (segment,) = segments_of(cut(frames_of(audio)))
+    assert segment.end - segment.start == 50 * FRAME_SAMPLES  # 16,000 samples
+    assert segment.clipped is clipped
+
+
+scripts = st.lists(
+    st.tuples(st.sampled_from([0.0, QUIET, 0.02, LOUD, 2.0]), st.integers(1, 60)),
+    max_size=12,
+)
+
+
+@settings(max_examples=60)
+@given(
+    script=scripts,
+    gaps=st.lists(st.integers(0, 300), max_size=3),
+    limits=st.builds(
+        SegmenterSettings,
+        silence_ms=st.integers(0, 800),
+        min_speech_ms=st.integers(21, 300),
+        pre_roll_ms=st.integers(0, 500),
+        tail_ms=st.integers(0, 500),
+        max_segment_ms=st.integers(1_700, 4_000),
+    ),
+)
+def test_segments_are_ordered_disjoint_bounded_and_without_holes(
+    script: Script, gaps: list[int], limits: SegmenterSettings
+) -> None:
+    items: list[AudioFrame | AudioGap] = []
+    lost = 0
+    for index, frame in enumerate(frames_of(sound(script))):
+        if index in gaps:
+            items.append(AudioGap(frame.start + lost, 100, "overflow"))
+            lost += 100
+        items.append(AudioFrame(frame.start + lost, frame.samples))
+    check_order(cut(items, limits), limits)
+
+
+@settings(max_examples=25)
+@given(cuts=st.lists(st.integers(0, 60_000), max_size=20), data=st.data())
+def test_any_chunking_of_the_same_audio_gives_the_same_segments(
+    cuts: list[int], data: st.DataObject
+) -> None:
+    rate_hz = data.draw(st.sampled_from([16_000, 44_100]))
+    rng = np.random.default_rng(1)
+    envelope = np.repeat(rng.choice([0.0, 0.001, 0.3], 120), 500)
+    audio = (envelope * rng.standard_normal(60_000)).astype(np.float32)[:, None]
+
+    def events(chunks: Sequence[NDArray[np.float32]]) -> list[SegmenterOutput]:
+        framer = Framer(rate_hz, 1)
+        return cut([f for chunk in chunks for f in framer.push(chunk)] + framer.flush())
+
+    whole, pieces = events([audio]), events(np.split(audio, sorted(cuts)))
+    assert len(whole) == len(pieces) > 0
+    for one, other in zip(whole, pieces, strict=True):
+        assert type(one) is type(other)
+        assert one.start == other.start
+        if not isinstance(one, SpeechStarted) and not isinstance(other, SpeechStarted):
+            np.testing.assert_array_equal(one.samples, other.samples)
+        if isinstance(one, Segment) and isinstance(other, Segment):
+            assert (one.closed_at, one.level_dbfs) == (other.closed_at, other.level_dbfs)
+
+
+def test_two_spoken_sentences_are_two_segments_around_their_words() -> None:
+    talk = np.concatenate(
+        [
+            spoken("leave me alone", before_s=0.5, after_s=1.0),
+            spoken("i am so happy today", before_s=0.5, after_s=1.0),
+        ]
+    )
+    whole = talk[: len(talk) // FRAME_SAMPLES * FRAME_SAMPLES]
+    first, second = segments_of(cut(frames_of(whole)))
+    for segment in (first, second):
+        outside = silence(0) if segment is first else whole[first.end : second.start]
+        assert np.abs(outside).max(initial=0) < 0.01
+        assert 1.0 < (segment.end - segment.start) / SAMPLE_RATE_HZ < 2.5
+    assert np.abs(whole[second.end :]).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"silence_ms": -5},
+            r"segmenter\.silence_ms \(-5\) must not be negative: it is a duration",
+        ),
+        ({"pre_roll_ms": -1}, r"segmenter\.pre_roll_ms \(-1\) must not be negative"),
+        ({"tail_ms": -1}, r"segmenter\.tail_ms \(-1\) must not be negative"),
+        ({"min_speech_ms": 20}, r"segmenter\.min_speech_ms \(20\) must exceed 20"),
+        (
+            {"max_segment_ms": 800},
+            r"must exceed pre_roll_ms \+ min_speech_ms \+ silence_ms \(800\)",
+        ),
+        ({"max_segment_ms": 60_001}, r"must not exceed 60000"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused_by_name(
+    changed: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        SegmenterSettings(**changed)
