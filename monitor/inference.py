@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitor.events import ModelId, Samples, Segment
 from monitor.worker import NativeWorker
-from stser_core.adaptation import LogMelStatistics
+from stser_core.adaptation import HEARD_FRAMES, LogMelStatistics
 from stser_core.ensemble import Stser, Verdict
 from stser_core.features import LogMelSettings, LogMelStream
-
-
-HEARD_FRAMES: Final = 10_000
-"""Speech that the adaptation remembers, in frames of 10 ms: older voices and rooms fade."""
 
 
 class EnsembleWorker:

@@ -10,13 +10,16 @@ simulates the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stser_core.errors import ShapeError
 from stser_core.features import LogMel
+
+HEARD_FRAMES: Final = 10_000
+"""Speech that a stream remembers, in frames of 10 ms: older voices and rooms fade."""
 
 _LEAST_DEVIATION = 1e-3
 

@@ -61,6 +61,20 @@ def parser() -> argparse.ArgumentParser:
         "baseline", parents=[shared], help="openSMILE + SVM and TF-IDF on the same folds"
     )
     baseline.add_argument("--out", type=Path, required=True, help="folder of the results")
+    evaluate = commands.add_parser(
+        "evaluate", parents=[shared], help="a checkpoint on a corpus, judged as the monitor does"
+    )
+    evaluate.add_argument("--checkpoint", type=Path, help="default: the packaged one")
+    evaluate.add_argument(
+        "--corpus", choices=["csv"], default="csv", help="layout of --root: csv = manifest.csv"
+    )
+    evaluate.add_argument(
+        "--no-adaptation",
+        dest="adaptation",
+        action="store_false",
+        help="judge each utterance as the first of its speaker",
+    )
+    evaluate.add_argument("--out", type=Path, required=True, help="CSV file of all predictions")
     tables = commands.add_parser("tables", parents=[shared], help="all figures as Markdown")
     tables.add_argument("--crossval", type=Path, required=True, help="folder of its results")
     tables.add_argument("--baseline", type=Path, required=True, help="folder of its results")
@@ -77,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise TrainingError(
                 "--root is missing: name the folder of the corpora, or set STSER_DATA."
             )
+        if flags.command == "evaluate":
+            return _evaluate(flags)
         return _run(flags, load(flags.config, OpenSettings))
     except (TrainingError, StserError, SettingsError) as error:
         sys.stderr.write(f"stser-train: {error}\n")
@@ -107,6 +123,19 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
     text = json.dumps(figures, indent=1)
     (flags.out / f"{flags.command}.json").write_text(text + "\n", "utf-8")
     sys.stdout.write(text + "\n")
+    return 0
+
+
+def _evaluate(flags: argparse.Namespace) -> int:
+    from stser_core.ensemble import Stser
+    from training.corpora import read_manifest
+    from training.evaluate import evaluate, figures, predictions, report
+
+    utterances = read_manifest(flags.root, complete=False)
+    judged = evaluate(utterances, Stser.load(flags.checkpoint), adaptation=flags.adaptation)
+    sys.stdout.write(report(figures(judged)))
+    flags.out.parent.mkdir(parents=True, exist_ok=True)
+    flags.out.write_text(predictions(judged, flags.root), "utf-8")
     return 0
 
 

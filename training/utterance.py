@@ -21,3 +21,5 @@ class Utterance:
     text: str | None = None
     dialogue: str = ""
     """Dialogue that a line belongs to, so that no dialogue is on both sides of a split."""
+    session: str = ""
+    """Recording session, where folds go by session."""

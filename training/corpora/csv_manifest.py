@@ -2,8 +2,8 @@
 
 Columns of a manifest: ``path`` (relative to the folder), ``speaker``, ``label4`` (one of the four
 classes, or empty for an utterance of another class, which is left out), and optionally ``corpus``,
-``gender``, ``text``. Columns of a text file: ``text``, ``label4`` and optionally ``speaker``,
-``dialogue_id``.
+``gender``, ``text``. For evaluation ``path`` or ``text`` may be empty. Columns of a text file:
+``text``, ``label4`` and optionally ``speaker``, ``dialogue_id``.
 """
 
 from __future__ import annotations
@@ -17,35 +17,42 @@ from training.errors import CorpusError
 from training.utterance import Utterance
 
 
-def read_manifest(folder: Path) -> list[Utterance]:
+def read_manifest(folder: Path, *, complete: bool = True) -> list[Utterance]:
     """Utterances of a speech corpus, in manifest order.
+
+    Args:
+        folder: Holds ``manifest.csv`` and the audio.
+        complete: Each row must have audio and a speaker, as training needs. Otherwise a row may
+            have audio, text or both, and a row without a speaker is a voice heard once.
 
     Raises:
         CorpusError: The manifest is missing, lacks a column, or a row has an unknown label, no
-            speaker, or an audio file that is not there.
+            speaker, neither audio nor text, or an audio file that is not there.
     """
     utterances = []
     path = folder / "manifest.csv"
-    for line, row in _rows(path, ("path", "speaker", "label4")):
+    for line, row in _rows(path, ("path", "speaker", "label4") if complete else ("label4",)):
         label = _label(row, path, line)
         if label is None:
             continue
-        audio = folder / row["path"]
-        if not audio.is_file():
+        audio = folder / row["path"] if row.get("path") or complete else None
+        text = row.get("text") or None
+        if audio is None and text is None:
+            raise CorpusError(f"{path}:{line}: neither path nor text. A row needs one of them.")
+        if audio is not None and not audio.is_file():
             raise CorpusError(f"{path}:{line}: {row['path']} is not there. Is the corpus complete?")
-        corpus = row.get("corpus") or folder.name
-        if not row["speaker"]:
+        if complete and not row["speaker"]:
             raise CorpusError(
                 f"{path}:{line}: no speaker. Speaker-independent folds need one in each row."
             )
         utterances.append(
             Utterance(
-                corpus=corpus,
+                corpus=row.get("corpus") or folder.name,
                 label=label,
-                speaker=row["speaker"],
+                speaker=row.get("speaker") or "",
                 gender=row.get("gender") or "",
                 audio=audio,
-                text=row.get("text") or None,
+                text=text,
             )
         )
     if not utterances:
