@@ -126,7 +126,9 @@ class NoiseFloor:
             mean = sum(total for total, _ in self._sums) / n
             if sum(squares for _, squares in self._sums) / n - mean * mean <= self._steady_variance:
                 recent = list(self._minima)[-self._n_steady :]
-                self._minima.extend([min(recent)] * len(self._minima))
+                # What is recent stays as it was: its first block may hold the rise itself.
+                older = len(self._minima) - self._n_steady
+                self._minima.extend([*[min(recent)] * older, *recent])
         self._past_db = min(self._minima)
         self._minimum_db = math.inf
         self._sum = self._sum_squares = 0.0
