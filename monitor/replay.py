@@ -122,6 +122,17 @@ class FileSource:
         return chunk
 
 
+class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A file that is read from its beginning to its end.
+
+    soundfile seeks after every read, to where it is already. A decoder of MP3 starts anew at a
+    seek, without the bits that the packets before carried over: what follows would be silence.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _opened(path: Path, stack: ExitStack) -> soundfile.SoundFile:
     """The file, known to have audio up to its end; ``stack`` closes it.
 
@@ -148,7 +159,7 @@ def _opened(path: Path, stack: ExitStack) -> soundfile.SoundFile:
         closing.pop_all()  # from here on, the file object closes it
         source = stack.enter_context(UnknownLengthFile(descriptor, header.data_start))
     try:
-        file = stack.enter_context(soundfile.SoundFile(source, closefd=False))
+        file = stack.enter_context(SequentialFile(source, closefd=False))
     except soundfile.LibsndfileError as error:
         raise UsageError(
             f"{path}: not audio that can be read ({_said(error)}). "
