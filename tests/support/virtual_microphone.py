@@ -120,10 +120,19 @@ def in_process_microphone(
     virtual_microphone: VirtualMicrophone, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[VirtualMicrophone]:
     """For capture inside the test process: PortAudio's default device is the virtual microphone."""
-    for name, value in virtual_microphone.environment.items():
+    with heard_in_process(virtual_microphone, monkeypatch):
+        yield virtual_microphone
+
+
+@contextmanager
+def heard_in_process(
+    microphone: VirtualMicrophone, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Inside the block, this process's PortAudio has this microphone and no other."""
+    for name, value in microphone.environment.items():
         monkeypatch.setenv(name, value)
     _initialise_portaudio_again()
-    yield virtual_microphone
+    yield
     monkeypatch.undo()
     _initialise_portaudio_again()
 
