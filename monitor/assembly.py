@@ -67,13 +67,9 @@ def choose_source(settings: MonitorSettings, audio: str | None, pace: Pace | Non
 def choose_event_output(path: str, shape: EventFormat | None, *, transcript: bool) -> Publisher:
     """Where events are written: a file or standard output, as JSON Lines or for people."""
     human = shape == "human" or (shape is None and path == "-" and sys.stdout.isatty())
-    if path != "-":
-        return (
-            Console.to_file(Path(path), transcript=transcript)
-            if human
-            else JsonLines.to_file(Path(path))
-        )
-    return Console(sys.stdout, transcript=transcript) if human else JsonLines(sys.stdout.buffer)
+    if human:
+        return Console(sys.stdout if path == "-" else Path(path), transcript=transcript)
+    return JsonLines(sys.stdout.buffer if path == "-" else Path(path))
 
 
 def assemble(

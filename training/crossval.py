@@ -100,7 +100,9 @@ def speech_fold(
     torch.manual_seed(settings.seed)
     model = StserModel(settings.sizes)
     prior = fit_speech(model, speech, fold, root, settings)
-    save_model(nn.ModuleList([model.smodel, model.speech]), weights.with_suffix(".safetensors"))
+    save_model(
+        nn.ModuleList([model.smodel, model.speech]), str(weights.with_suffix(".safetensors"))
+    )
     counts: Counts = {}
     labels, corpora = _labels(speech, fold)
     for heard in HEARD:

@@ -87,7 +87,7 @@ def say(words: str, voice: str, mood: Mood) -> NDArray[np.float32]:
             "int_f0_target_stddev": mood.liveliness_hz,
         }
         settings = [text for key, value in prosody.items() for text in ("--setf", f"{key}={value}")]
-        command = ["flite", "-voice", voice, *settings, "-t", words, "-o", wav]
+        command = ["flite", "-voice", voice, *settings, "-t", words, "-o", str(wav)]
         subprocess.run(command, check=True)  # noqa: S603 - every word is a constant of this file
         samples, rate_hz = soundfile.read(wav, dtype="float32")
     samples = soxr.resample(samples, rate_hz, SAMPLE_RATE_HZ)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TextIO
 
-from monitor.errors import UsageError
 from monitor.events import SAMPLE_RATE_HZ, StateChanged, UtteranceEmotion, WireEvent
+from monitor.publish.jsonl import open_for_events
 
 logger = logging.getLogger(__name__)
 
@@ -24,28 +25,32 @@ _BAR: Final = 10
 
 
 class Console:
-    """Writes what people want to see: utterances and changes of state."""
+    """Writes what people want to see: utterances and changes of state.
+
+    Args:
+        output: A file to append to, opened on entry; or an open stream, which stays open.
+        colour: None for colour where the stream is a terminal.
+        transcript: Whether the words are shown.
+
+    Raises:
+        UsageError: On entry, where the file cannot be written.
+    """
 
     def __init__(
-        self, output: TextIO, *, colour: bool | None = None, transcript: bool = True
+        self, output: Path | TextIO, *, colour: bool | None = None, transcript: bool = True
     ) -> None:
-        self._output: TextIO | None = output
-        self._colour = output.isatty() if colour is None else colour
+        self._output = output
+        self._stream: TextIO | None = None
+        self._colour = colour
         self._transcript = transcript
 
-    @classmethod
-    def to_file(cls, path: Path, *, transcript: bool = True) -> Self:
-        """Append to a file, without colour.
-
-        Raises:
-            UsageError: The file cannot be written.
-        """
-        try:
-            return cls(path.open("a", encoding="utf-8"), colour=False, transcript=transcript)
-        except OSError as error:
-            raise UsageError(f"--events {path}: cannot be written ({error.strerror}).") from error
-
     async def __aenter__(self) -> Self:
+        if isinstance(self._output, Path):
+            self._stream = io.TextIOWrapper(open_for_events(self._output), encoding="utf-8")
+        else:
+            self._stream = self._output
+        if self._colour is None:
+            self._colour = self._stream.isatty()
         return self
 
     async def __aexit__(
@@ -54,7 +59,9 @@ class Console:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        return None
+        stream, self._stream = self._stream, None
+        if stream is not None and isinstance(self._output, Path):
+            stream.close()
 
     def publish(self, event: WireEvent) -> None:
         """Write a line for an utterance or a change of state; pass over the rest."""
@@ -65,14 +72,14 @@ class Console:
                 self._write(f"{'':9}{self._coloured(label, f'now {label}')} ({confidence:.0%})")
 
     def _write(self, line: str) -> None:
-        if self._output is None:
+        if self._stream is None:
             return
         try:
-            self._output.write(line + "\n")
-            self._output.flush()
+            self._stream.write(line + "\n")
+            self._stream.flush()
         except OSError as error:
             logger.warning("events are no longer written: %s", error)
-            self._output = None
+            self._stream = None
 
     def _utterance(self, utterance: UtteranceEmotion) -> str:
         posterior = utterance.verdict.posterior
@@ -98,5 +105,7 @@ def printable(text: str) -> str:
 
 def _clock(sample: int) -> str:
     """``h:mm:ss`` of stream time, without the hours while there are none."""
-    seconds = sample // SAMPLE_RATE_HZ
-    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}".rjust(8)
+    minutes, seconds = divmod(sample // SAMPLE_RATE_HZ, 60)
+    hours, minutes = divmod(minutes, 60)
+    clock = f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+    return clock.rjust(8)

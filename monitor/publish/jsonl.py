@@ -14,22 +14,24 @@ logger = logging.getLogger(__name__)
 
 
 class JsonLines:
-    """One event a line, flushed at once. A reader that goes away ends only the output."""
+    """One event a line, flushed at once. A reader that goes away ends only the output.
 
-    def __init__(self, output: BinaryIO, *, owned: bool = False) -> None:
-        self._output: BinaryIO | None = output
-        self._owned = owned
+    Args:
+        output: A file to append to, opened on entry; or an open stream, which stays open.
 
-    @classmethod
-    def to_file(cls, path: Path) -> Self:
-        """Append to a file.
+    Raises:
+        UsageError: On entry, where the file cannot be written.
+    """
 
-        Raises:
-            UsageError: The file cannot be written.
-        """
-        return cls(open_for_events(path), owned=True)
+    def __init__(self, output: Path | BinaryIO) -> None:
+        self._output = output
+        self._stream: BinaryIO | None = None
 
     async def __aenter__(self) -> Self:
+        if isinstance(self._output, Path):
+            self._stream = open_for_events(self._output)
+        else:
+            self._stream = self._output
         return self
 
     async def __aexit__(
@@ -38,19 +40,20 @@ class JsonLines:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._owned and self._output is not None:
-            self._output.close()
+        stream, self._stream = self._stream, None
+        if stream is not None and isinstance(self._output, Path):
+            stream.close()
 
     def publish(self, event: WireEvent) -> None:
         """Write one line."""
-        if self._output is None:
+        if self._stream is None:
             return
         try:
-            self._output.write(event.body + b"\n")
-            self._output.flush()
+            self._stream.write(event.body + b"\n")
+            self._stream.flush()
         except OSError as error:  # a closed pipe or a full disk
             logger.warning("events are no longer written: %s", error)
-            self._output = None
+            self._stream = None
 
 
 def open_for_events(path: Path) -> BinaryIO:

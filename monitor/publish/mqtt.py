@@ -10,8 +10,8 @@ import asyncio
 import logging
 import random
 import ssl
-from collections import deque
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -21,13 +21,16 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from monitor.errors import PublishError
-from monitor.events import StateChanged, WireEvent
+from monitor.events import WireEvent
+from monitor.publish.outbox import Lost, Message, Outbox
+from monitor.publish.wire import gap
 
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _UTF8: Final = 1
+_CANCEL_AGAIN_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +79,10 @@ class MqttPublisher:
         self._address = _address(settings.url or "")
         self._stream_topic = f"{settings.prefix}/{node}/{stream}"
         self._availability = f"{settings.prefix}/{node}/availability"
-        self._outbox: deque[WireEvent] = deque()
+        self._outbox = Outbox(settings.outbox_events)
         self._wakeup = asyncio.Event()
-        self._drained = asyncio.Event()
-        self._drained.set()
-        self.dropped = 0
-        """Events that the broker was away too long for."""
+        self._connected = False
+        self._closing = False
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run(), name="mqtt")
@@ -93,70 +94,87 @@ class MqttPublisher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            async with asyncio.timeout(self._settings.farewell_s):
-                await self._drained.wait()
-        except TimeoutError:
+        self._closing = True
+        self._wakeup.set()
+        if self._connected or self._outbox.first() is not None:
+            await asyncio.wait([self._task], timeout=self._settings.farewell_s)
+        if len(self._outbox):
             logger.warning("MQTT: %d events could not be delivered", len(self._outbox))
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        while not self._task.done():
+            # Once is not always enough: asyncio.wait_for of Python 3.11 can swallow it.
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=_CANCEL_AGAIN_S)
+
+    @property
+    def dropped(self) -> int:
+        """Events that the broker was away too long for."""
+        return self._outbox.dropped
 
     def publish(self, event: WireEvent) -> None:
         """Put an event into the outbox."""
-        if len(self._outbox) == self._settings.outbox_events:
-            self._outbox.popleft()
-            self.dropped += 1
-        self._outbox.append(event)
-        self._drained.clear()
+        self._outbox.put(Message.of(event))
         self._wakeup.set()
 
     async def _run(self) -> None:
-        """Connect, deliver, and connect again, until cancelled."""
+        """Connect, deliver, and connect again, until all is said or cancelled."""
         wait_s = self._settings.reconnect_least_s
         reachable = True
         while True:
             try:
                 async with self._client() as client:
                     logger.info("MQTT: connected to %s", self._address.hostname)
-                    wait_s, reachable = self._settings.reconnect_least_s, True
-                    await self._deliver(client)
+                    wait_s, reachable, self._connected = (
+                        self._settings.reconnect_least_s,
+                        True,
+                        True,
+                    )
+                    return await self._deliver(client)
             except (aiomqtt.MqttError, OSError) as error:
                 if reachable:
                     logger.warning("MQTT: %s; trying again until it works", error)
-                reachable = False
+                reachable = self._connected = False
             # Full jitter: many monitors do not come back at the same moment.
             await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311
             wait_s = min(2 * wait_s, self._settings.reconnect_most_s)
 
     async def _deliver(self, client: aiomqtt.Client) -> None:
+        """Hand over what comes into the outbox; returns when it is empty and the monitor ends."""
         await client.publish(self._availability, "online", qos=1, retain=True)
         try:
-            while True:
-                while self._outbox:
-                    event = self._outbox[0]
-                    await self._send(client, event)
+            while not (self._closing and self._outbox.first() is None):
+                while (item := self._outbox.first()) is not None:
+                    await self._send(client, item)
                     # Taken out only when the broker has it; meanwhile it may have been dropped.
-                    if self._outbox and self._outbox[0] is event:
-                        self._outbox.popleft()
-                self._drained.set()
-                self._wakeup.clear()
-                await self._wakeup.wait()
+                    self._outbox.delivered(item)
+                if not self._closing:
+                    self._wakeup.clear()
+                    await self._wakeup.wait()
         except asyncio.CancelledError:
-            await client.publish(self._availability, "offline", qos=1, retain=True)
+            await self._say_goodbye(client)
             raise
+        await self._say_goodbye(client)
 
-    async def _send(self, client: aiomqtt.Client, event: WireEvent) -> None:
-        if isinstance(event.happening, StateChanged):
+    async def _say_goodbye(self, client: aiomqtt.Client) -> None:
+        """The will is for who vanishes: an orderly end takes it back and has to say so itself."""
+        await client.publish(self._availability, "offline", qos=1, retain=True)
+
+    async def _send(self, client: aiomqtt.Client, item: Message | Lost) -> None:
+        """Hand one message to the broker; returns when it has it."""
+        if isinstance(item, Lost):
+            kind, body = "stream.gap", gap(item, "broker_away", datetime.now(UTC))
+        else:
+            kind, body = item.kind, item.body
+        if kind == "emotion.state":
             await client.publish(
                 f"{self._stream_topic}/state",
-                event.body,
+                body,
                 qos=1,
                 retain=True,
                 properties=_properties(None),
             )
         await client.publish(
-            f"{self._stream_topic}/event/{event.kind}",
-            event.body,
+            f"{self._stream_topic}/event/{kind}",
+            body,
             qos=1,
             properties=_properties(self._settings.expiry_s),
         )

@@ -1,54 +1,42 @@
-"""One port for pages and programs: the dashboard, health, and ``/events`` over WebSocket.
+"""One port for pages and programs: the dashboard, health, schemas, and ``/events`` over WebSocket.
 
-Each client has a queue of its own. One that does not keep up loses whole events, oldest first, and is told
+Each client has an outbox of its own. One that does not keep up loses whole events, oldest first, and is told
 which (``stream.gap.v1``); one that takes nothing for ``send_timeout_s`` is dropped. So a stuck client costs at
-most its queue, and no other client waits for it.
+most its outbox, and no other client waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import http
-import ipaddress
 import json
 import logging
-from collections import deque
-from collections.abc import AsyncIterator
+import weakref
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, Final, Self, cast
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
-from websockets.typing import Origin, Subprotocol
+from websockets.typing import Subprotocol
 
 from monitor.errors import PublishError
-from monitor.events import MonitorStarted, StateChanged, WireEvent
-from monitor.publish.wire import Lost, body_without_transcript, gap, to_json
+from monitor.events import MonitorStarted, MonitorStopped, StateChanged, WireEvent
+from monitor.publish.outbox import Lost, Message, Outbox
+from monitor.publish.pages import SECURITY_HEADERS, host_allowed, is_loopback, load_pages
+from monitor.publish.subscription import Subscription
+from monitor.publish.wire import body_without_transcript, gap, to_json
 
 logger = logging.getLogger(__name__)
 
 SUBPROTOCOL: Final = Subprotocol("cloudevents.json")
-DASHBOARD: Final = Path(__file__).parents[1] / "dashboard"
-_LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
-_PAGES: Final = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/dashboard.js": ("dashboard.js", "text/javascript; charset=utf-8"),
-    "/dashboard.css": ("dashboard.css", "text/css; charset=utf-8"),
-}
-_SECURITY_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+FAREWELL_S: Final = 2.0
+"""On the way out, time for clients to take what is left and to say goodbye."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +73,7 @@ class WebSocketSettings:
 
 
 class WebSocketPublisher:
-    """Serves ``/``, ``/healthz``, ``/readyz`` and ``ws /events``.
+    """Serves ``/``, ``/healthz``, ``/readyz``, ``/schemas/*.json`` and ``ws /events``.
 
     Raises:
         PublishError: On entry, where the address cannot be listened on.
@@ -93,9 +81,11 @@ class WebSocketPublisher:
 
     def __init__(self, settings: WebSocketSettings) -> None:
         self._settings = settings
+        self._pages = load_pages()
         self._clients: set[_Client] = set()
+        self._connections: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
         self._state: WireEvent | None = None
-        self._started = False
+        self._listening = False
         self._server: Server
 
     @property
@@ -106,10 +96,11 @@ class WebSocketPublisher:
 
     async def __aenter__(self) -> Self:
         settings = self._settings
-        if not _is_loopback(settings.host):
+        if not is_loopback(settings.host):
             raise PublishError(
                 f"websocket.host ({settings.host}) is not a loopback address: anyone on the network "
-                "could listen in. Use 127.0.0.1 and a reverse proxy that asks who is there."
+                "could listen in, and access by token comes with a later version. Use 127.0.0.1, "
+                "and for other machines a reverse proxy that asks who is there."
             )
         try:
             self._server = await serve(
@@ -117,11 +108,13 @@ class WebSocketPublisher:
                 settings.host,
                 settings.port,
                 process_request=self._answer,
+                create_connection=cast("type[ServerConnection]", self._new_connection),
                 subprotocols=[SUBPROTOCOL],
                 # Offered, not required: websockets itself would refuse who asks for none.
                 select_subprotocol=lambda _, asked: SUBPROTOCOL if SUBPROTOCOL in asked else None,
                 compression=None,
                 max_size=settings.max_message_bytes,
+                close_timeout=FAREWELL_S,
                 server_header=None,
             )
         except OSError as error:
@@ -137,211 +130,213 @@ class WebSocketPublisher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._server.close(close_connections=False)
         for client in self._clients:
-            client.queue.close()
-        if self._clients:
-            # Those who keep up get the last events; the others have had their time.
-            await asyncio.wait(
-                [client.done for client in self._clients], timeout=self._settings.send_timeout_s
-            )
-        self._server.close()
-        await self._server.wait_closed()
+            client.close()
+        ended = asyncio.ensure_future(self._server.wait_closed())
+        await asyncio.wait([ended], timeout=FAREWELL_S)
+        # Left over: clients that are stuck, and browsers that connected ahead and asked nothing.
+        for connection in self._connections:
+            connection.transport.abort()
+        await ended
 
     def publish(self, event: WireEvent) -> None:
-        """Queue an event for every client that asked for its type."""
-        if isinstance(event.happening, StateChanged):
-            self._state = event
-        elif isinstance(event.happening, MonitorStarted):
-            self._started = True
-        bare: bytes | None = None
+        """Put an event into the outbox of every client that asked for it."""
+        match event.happening:
+            case StateChanged():
+                self._state = event
+            case MonitorStarted():
+                self._listening = True
+            case MonitorStopped():
+                self._listening = False
+        whole, bare = Message.of(event), None
         for client in self._clients:
-            if not client.wants(event):
+            if not client.subscription.wants(event):
                 continue
-            if client.transcript:
-                client.queue.offer(event, event.body)
+            if client.subscription.transcript:
+                client.put(whole)
             else:
-                bare = body_without_transcript(event) if bare is None else bare
-                client.queue.offer(event, bare)
+                bare = bare or _without_transcript(event)
+                client.put(bare)
 
     # --- HTTP ----------------------------------------------------------------------------------
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """A page, a refusal, or None to go on with the WebSocket handshake."""
-        path = urlsplit(request.path).path
-        if not self._host_allowed(request.headers.get("Host", "")):
-            # A page of another site whose name was re-bound to this machine (DNS rebinding).
-            return _text(http.HTTPStatus.FORBIDDEN, "this Host name is not served here\n")
+        host = _only(request, "Host")
+        if host is None or not host_allowed(host, self._settings.host):
+            return _text(http.HTTPStatus.FORBIDDEN, "this Host name is not served here")
+        if request.method not in {"GET", "HEAD"}:
+            refusal = _text(http.HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are answered")
+            refusal.headers["Allow"] = "GET, HEAD"
+            return refusal
+        path, _, query = request.path.partition("?")
         if path == "/events":
-            return self._admit(request)
-        if "Upgrade" in request.headers:
-            return _text(http.HTTPStatus.NOT_FOUND, "WebSocket is served at /events\n")
+            return self._admit(request, host, query)
+        response = self._page(path)
+        if request.method == "HEAD":
+            response.body = b""
+        return response
+
+    def _page(self, path: str) -> Response:
         if path == "/healthz":
             return _json(http.HTTPStatus.OK, {"status": "alive", "clients": len(self._clients)})
         if path == "/readyz":
-            if self._started:
+            if self._listening:
                 return _json(http.HTTPStatus.OK, {"status": "listening"})
-            return _json(http.HTTPStatus.SERVICE_UNAVAILABLE, {"status": "starting"})
-        if path in _PAGES:
-            name, kind = _PAGES[path]
-            return _response(http.HTTPStatus.OK, kind, (DASHBOARD / name).read_bytes())
-        return _text(http.HTTPStatus.NOT_FOUND, "not found\n")
+            return _json(http.HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not listening"})
+        page = self._pages.get(path)
+        if page is None:
+            return _text(http.HTTPStatus.NOT_FOUND, "there is no such page; events are at /events")
+        return _response(http.HTTPStatus.OK, page.content_type, page.body)
 
-    def _admit(self, request: Request) -> Response | None:
-        origin = request.headers.get("Origin")
-        if origin is not None and not self._origin_allowed(Origin(origin), request.headers["Host"]):
+    def _admit(self, request: Request, host: str, query: str) -> Response | None:
+        """A refusal, or None for a client that may subscribe."""
+        if "Origin" in request.headers and not self._origin_allowed(_only(request, "Origin"), host):
             return _text(
-                http.HTTPStatus.FORBIDDEN, "this page's origin is not in websocket.allow_origins\n"
+                http.HTTPStatus.FORBIDDEN,
+                "pages of this origin may not subscribe; --allow-origin lets them",
             )
         if "Upgrade" not in request.headers:
-            return _text(http.HTTPStatus.UPGRADE_REQUIRED, "subscribe with a WebSocket\n")
+            refusal = _text(http.HTTPStatus.UPGRADE_REQUIRED, "subscribe with a WebSocket")
+            refusal.headers["Upgrade"] = "websocket"
+            return refusal
+        try:
+            Subscription.from_query(query)
+        except ValueError as error:
+            return _text(http.HTTPStatus.BAD_REQUEST, str(error))
         if len(self._clients) >= self._settings.max_clients:
-            return _text(http.HTTPStatus.SERVICE_UNAVAILABLE, "websocket.max_clients reached\n")
-        unknown = set(parse_qs(urlsplit(request.path).query)) - {"types", "transcript"}
-        if unknown:
-            return _text(
-                http.HTTPStatus.BAD_REQUEST,
-                f"unknown: {', '.join(sorted(unknown))}; known: types, transcript\n",
-            )
+            limit = self._settings.max_clients
+            return _text(http.HTTPStatus.SERVICE_UNAVAILABLE, f"{limit} clients are the limit")
         return None
 
-    def _host_allowed(self, host: str) -> bool:
-        return urlsplit(f"//{host}").hostname in (*_LOOPBACK_NAMES, self._settings.host)
-
-    def _origin_allowed(self, origin: Origin, host: str) -> bool:
-        return origin in self._settings.allow_origins or origin == f"http://{host}"
+    def _origin_allowed(self, origin: str | None, host: str) -> bool:
+        return origin == f"http://{host}" or origin in self._settings.allow_origins
 
     # --- WebSocket -----------------------------------------------------------------------------
 
+    def _new_connection(self, *arguments: Any, **named: Any) -> ServerConnection:
+        connection = ServerConnection(*arguments, **named)
+        self._connections.add(connection)
+        return connection
+
     async def _serve_client(self, connection: ServerConnection) -> None:
         assert connection.request is not None
-        query = parse_qs(urlsplit(connection.request.path).query)
-        client = _Client(
-            queue=_ClientQueue(self._settings.queue_events),
-            types=frozenset(t for value in query.get("types", ()) for t in value.split(",")),
-            transcript=query.get("transcript") != ["0"],
-        )
-        if self._state is not None and client.wants(self._state):
-            client.queue.offer(self._state, self._state.body)
+        subscription = Subscription.from_query(connection.request.path.partition("?")[2])
+        client = _Client(subscription, Outbox(self._settings.queue_events))
+        if self._state is not None and subscription.wants(self._state):
+            client.put(Message.of(self._state))
         self._clients.add(client)
         try:
             async with asyncio.TaskGroup() as tasks:
-                receiving = tasks.create_task(_answer_messages(connection))
-                try:
-                    await self._send(connection, client)
-                finally:
-                    receiving.cancel()
-        except* ConnectionClosed:
+                receiving = tasks.create_task(self._receive(connection, client))
+                await self._send_events(connection, client)
+                receiving.cancel()
+            await connection.close(CloseCode.GOING_AWAY, "the monitor has stopped")
+        except* (ConnectionClosed, _TookNothing):
             pass
         finally:
             self._clients.discard(client)
-            client.done.set_result(None)
 
-    async def _send(self, connection: ServerConnection, client: _Client) -> None:
-        async for frame in client.queue:
-            try:
-                async with asyncio.timeout(self._settings.send_timeout_s):
-                    # Text, though already encoded: CloudEvents asks for text frames.
-                    await connection.send(frame, text=True)
-            except TimeoutError:
-                logger.warning("a WebSocket client takes no events: dropped")
-                connection.transport.abort()
-                return
-
-
-class _ClientQueue:
-    """Frames for one client; drops the oldest when full, and says so before the next one."""
-
-    def __init__(self, capacity: int) -> None:
-        self._frames: deque[tuple[WireEvent, bytes]] = deque()
-        self._capacity = capacity
-        self._wakeup = asyncio.Event()
-        self._closed = False
-        self._lost: Lost | None = None
-
-    def offer(self, event: WireEvent, frame: bytes) -> None:
-        """Add what the client shall get of an event."""
-        if len(self._frames) == self._capacity:
-            event_lost = self._frames.popleft()[0]
-            self._lost = (
-                Lost.one(event_lost) if self._lost is None else self._lost.and_also(event_lost)
-            )
-        self._frames.append((event, frame))
-        self._wakeup.set()
-
-    def close(self) -> None:
-        """Give out what is left, then end."""
-        self._closed = True
-        self._wakeup.set()
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def _send_events(self, connection: ServerConnection, client: _Client) -> None:
+        """Send what comes into the outbox until the client is closed and the outbox is empty."""
         while True:
-            while self._frames:
-                if self._lost is not None:
-                    lost, self._lost = self._lost, None
-                    yield gap(lost, "slow_client", datetime.now(UTC))
-                yield self._frames.popleft()[1]
-            if self._closed:
+            while (item := client.outbox.first()) is not None:
+                client.outbox.delivered(item)
+                body = item.body if isinstance(item, Message) else _slow_client(item)
+                await self._send(connection, body)
+            if client.closed:
                 return
-            self._wakeup.clear()
-            await self._wakeup.wait()
+            client.news.clear()
+            await client.news.wait()
+
+    async def _receive(self, connection: ServerConnection, client: _Client) -> None:
+        """Answer every message, for no command is known yet; ends when the client has left."""
+        async for message in connection:
+            code, text = "unknown_command", "no command is known: this connection only sends events"
+            if not _is_json_object(message):
+                code, text = "not_json", "a message must be a JSON object in a text frame"
+            answer = {"type": "error", "code": code, "message": text, "retryable": False}
+            await self._send(connection, to_json(answer))
+        client.close()
+
+    async def _send(self, connection: ServerConnection, body: bytes) -> None:
+        """Send one text frame.
+
+        Raises:
+            ConnectionClosed: The client has gone.
+            _TookNothing: It has been dropped.
+        """
+        try:
+            async with asyncio.timeout(self._settings.send_timeout_s):
+                # Encoded already, but a text frame all the same: subscribers read JSON.
+                await connection.send(body, text=True)
+        except TimeoutError:
+            logger.warning(
+                "a WebSocket client took nothing for %g s: dropped", self._settings.send_timeout_s
+            )
+            connection.transport.abort()
+            raise _TookNothing from None
+
+
+class _TookNothing(Exception):  # noqa: N818
+    """Ends the tasks of a client that was dropped."""
 
 
 @dataclass(eq=False, slots=True)
 class _Client:
-    queue: _ClientQueue
-    types: frozenset[str]
-    """Full types or kinds; empty for all."""
-    transcript: bool
-    done: asyncio.Future[None] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    subscription: Subscription
+    outbox: Outbox
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: bool = False
+    """True where nothing more will come: it left, or the monitor ends."""
 
-    def wants(self, event: WireEvent) -> bool:
-        """Whether the client asked for events of this type."""
-        return not self.types or bool(self.types & {event.type, event.kind})
+    def put(self, message: Message) -> None:
+        self.outbox.put(message)
+        self.news.set()
 
-
-async def _answer_messages(connection: ServerConnection) -> None:
-    """Keep reading, so that pongs are seen; no command is known yet."""
-    async for message in connection:
-        code, text = "unknown_command", "no command is known; this connection only sends events"
-        if not _is_json(message):
-            code, text = "not_json", "messages are JSON objects in text frames"
-        await connection.send(
-            json.dumps({"type": "error", "code": code, "message": text, "retryable": False})
-        )
+    def close(self) -> None:
+        self.closed = True
+        self.news.set()
 
 
-def _is_json(message: str | bytes) -> bool:
+def _without_transcript(event: WireEvent) -> Message:
+    return Message(event.source, event.kind, event.sequence, body_without_transcript(event))
+
+
+def _slow_client(lost: Lost) -> bytes:
+    return gap(lost, "slow_client", datetime.now(UTC))
+
+
+def _only(request: Request, header: str) -> str | None:
+    """The header's value; None where it is missing or comes twice."""
+    values = request.headers.get_all(header)
+    return values[0] if len(values) == 1 else None
+
+
+def _is_json_object(message: str | bytes) -> bool:
     try:
         return isinstance(message, str) and isinstance(json.loads(message), dict)
     except (ValueError, RecursionError):
         return False
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _text(status: http.HTTPStatus, text: str) -> Response:
-    return _response(status, "text/plain; charset=utf-8", text.encode())
+    return _response(status, "text/plain; charset=utf-8", f"{text}\n".encode())
 
 
 def _json(status: http.HTTPStatus, tree: dict[str, object]) -> Response:
     return _response(status, "application/json", to_json(tree))
 
 
-def _response(status: http.HTTPStatus, kind: str, body: bytes) -> Response:
+def _response(status: http.HTTPStatus, content_type: str, body: bytes) -> Response:
     headers = Headers(
         {
-            "Date": datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT"),
+            "Date": email.utils.formatdate(usegmt=True),
             "Connection": "close",
-            "Content-Type": kind,
+            "Content-Type": content_type,
             "Content-Length": str(len(body)),
-            **_SECURITY_HEADERS,
+            **SECURITY_HEADERS,
         }
     )
     return Response(status.value, status.phrase, headers, body)

@@ -10,7 +10,6 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -28,11 +27,24 @@ from monitor.events import (
     WireEvent,
     to_ms,
 )
+from monitor.publish.outbox import Lost
 from stser_core.posterior import EmotionPosterior
 
 PREFIX: Final = "org.stser."
 SILENCE_DBFS: Final = -120.0
 """Least level on the wire."""
+
+KINDS: Final = (
+    "monitor.started",
+    "monitor.stopped",
+    "speech.started",
+    "speech.ended",
+    "emotion.utterance",
+    "emotion.state",
+    "device.overflow",
+    "stream.gap",
+)
+"""Types without prefix and version; each has a schema of its data under ``schemas/``."""
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _DECIMALS: Final = 4
@@ -82,14 +94,8 @@ class WireEncoder:
             data = without_transcript(data)
         body = to_json(
             {
-                "specversion": "1.0",
-                "id": f"{self._run}-{self._sequence}",
-                "source": self.source,
-                "type": f"{PREFIX}{kind}.v1",
-                "time": _timestamp(self._clock()),
+                **_envelope(self.source, kind, f"{self._run}-{self._sequence}", self._clock()),
                 "sequence": f"{self._sequence:020d}",
-                "datacontenttype": "application/json",
-                "dataschema": f"/schemas/{kind}.v1.json",
                 "data": data,
             }
         )
@@ -102,7 +108,9 @@ def to_json(tree: Mapping[str, Any]) -> bytes:
     Raises:
         ValueError: A number is not finite.
     """
-    return json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    text = json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # File names that are not UTF-8 reach Python as lone surrogates, which UTF-8 cannot hold.
+    return text.encode("utf-8", "replace")
 
 
 def without_transcript(data: Json) -> Json:
@@ -120,24 +128,6 @@ def body_without_transcript(event: WireEvent) -> bytes:
     return to_json(tree | {"data": without_transcript(tree["data"])})
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Events that one subscriber missed in a row."""
-
-    first: WireEvent
-    last: WireEvent
-    count: int
-
-    @classmethod
-    def one(cls, event: WireEvent) -> Lost:
-        """A single event."""
-        return cls(event, event, 1)
-
-    def and_also(self, event: WireEvent) -> Lost:
-        """One more, after the others."""
-        return Lost(self.first, event, self.count + 1)
-
-
 def gap(lost: Lost, reason: str, now: datetime) -> bytes:
     """The ``stream.gap.v1`` that one subscriber gets in place of events it missed.
 
@@ -145,16 +135,10 @@ def gap(lost: Lost, reason: str, now: datetime) -> bytes:
     """
     return to_json(
         {
-            "specversion": "1.0",
-            "id": uuid.uuid4().hex,
-            "source": lost.first.source,
-            "type": f"{PREFIX}stream.gap.v1",
-            "time": _timestamp(now),
-            "datacontenttype": "application/json",
-            "dataschema": "/schemas/stream.gap.v1.json",
+            **_envelope(lost.source, "stream.gap", uuid.uuid4().hex, now),
             "data": {
-                "from_sequence": f"{lost.first.sequence:020d}",
-                "to_sequence": f"{lost.last.sequence:020d}",
+                "from_sequence": f"{lost.first:020d}",
+                "to_sequence": f"{lost.last:020d}",
                 "dropped": lost.count,
                 "reason": reason,
             },
@@ -173,6 +157,18 @@ def rounded_posterior(probabilities: Mapping[str, float]) -> dict[str, float]:
     return {name: value / scale for name, value in whole.items()}
 
 
+def _envelope(source: str, kind: str, identifier: str, now: datetime) -> Json:
+    return {
+        "specversion": "1.0",
+        "id": identifier,
+        "source": source,
+        "type": f"{PREFIX}{kind}.v1",
+        "time": _timestamp(now),
+        "datacontenttype": "application/json",
+        "dataschema": f"/schemas/{kind}.v1.json",
+    }
+
+
 def _timestamp(now: datetime) -> str:
     return now.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -183,11 +179,12 @@ def _encode(happening: Happening) -> tuple[str, Json]:
         case UtteranceEmotion():
             return "emotion.utterance", _utterance(happening)
         case StateChanged():
+            posterior = rounded_posterior(happening.posterior)
             return "emotion.state", {
                 "label": happening.label,
                 "since_ms": to_ms(happening.since),
-                "confidence": round(happening.confidence, _DECIMALS),
-                "posterior": rounded_posterior(happening.posterior),
+                "confidence": posterior[happening.label],
+                "posterior": posterior,
             }
         case SpeechBegan():
             return "speech.started", {

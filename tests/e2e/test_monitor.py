@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -209,12 +210,10 @@ def verdicts(events: list[Event]) -> list[dict[str, object]]:
 
 
 def test_pace_and_pipe_do_not_change_the_verdicts(talk: Path) -> None:
-    samples, _ = soundfile.read(talk, dtype="int16")
-    runs = [
-        run_monitor("--input", talk, "--no-ws"),
-        run_monitor("--input", talk, "--no-ws", "--pace", "realtime"),
-        run_monitor("--input", "-", "--no-ws", stdin=samples.tobytes()),
-    ]
+    pcm = soundfile.read(talk, dtype="int16")[0].tobytes()
+    flags = [["--input", talk], ["--input", talk, "--pace", "realtime"], ["--input", "-"]]
+    with ThreadPoolExecutor(len(flags)) as pool:
+        runs = list(pool.map(lambda flags: run_monitor(*flags, "--no-ws", stdin=pcm), flags))
     assert [finished.code for finished in runs] == [0, 0, 0]
     first, *others = [verdicts(finished.of("emotion.utterance")) for finished in runs]
     assert len(first) == 2

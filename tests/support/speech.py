@@ -55,6 +55,6 @@ def _synthesised(text: str, voice: str) -> NDArray[np.float32]:
         else:
             pytest.skip("neither flite nor festival is installed: nothing can speak")
         samples, rate_hz = soundfile.read(wav, dtype="float32")
-    resampled = soxr.resample(samples, rate_hz, SAMPLE_RATE_HZ)
+    resampled: NDArray[np.float32] = soxr.resample(samples, rate_hz, SAMPLE_RATE_HZ)
     resampled.flags.writeable = False
     return resampled

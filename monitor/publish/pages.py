@@ -1,0 +1,75 @@
+"""What is served over HTTP beside the events: the dashboard and the schemas, and who may ask for them."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+DASHBOARD: Final = Path(__file__).parents[1] / "dashboard"
+SCHEMAS: Final = Path(__file__).parent / "schemas"
+
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+"""Sent with every page: nothing from elsewhere runs in it, and no other page may frame it."""
+
+_CONTENT_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".json": "application/schema+json",
+}
+_LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A file as it is served."""
+
+    content_type: str
+    body: bytes
+
+
+def load_pages() -> dict[str, Page]:
+    """Every file that is served, by its path. Nothing else is ever read for a request."""
+    pages = {
+        f"/{file.name}": _page(file)
+        for file in sorted(DASHBOARD.iterdir())
+        if file.suffix in _CONTENT_TYPES
+    }
+    pages["/"] = pages.pop("/index.html")
+    return pages | {f"/schemas/{file.name}": _page(file) for file in sorted(SCHEMAS.glob("*.json"))}
+
+
+def _page(file: Path) -> Page:
+    return Page(_CONTENT_TYPES[file.suffix], file.read_bytes())
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def host_allowed(host: str, bound: str) -> bool:
+    """Whether a request's ``Host`` is a name of this server, which listens on ``bound``.
+
+    Another name means that a page of another site had its own name re-bound to this machine (DNS
+    rebinding), and would be let in as if it were ours.
+    """
+    try:
+        return urlsplit(f"//{host}").hostname in (*_LOOPBACK_NAMES, bound)
+    except ValueError:
+        return False

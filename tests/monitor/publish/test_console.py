@@ -1,0 +1,68 @@
+"""Events as people read them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from dataclasses import replace
+from pathlib import Path
+
+from monitor.events import Happening, Transcript, Word
+from monitor.publish.console import Console
+from tests.support.happenings import EVERY, STATE, UTTERANCE, encoded
+
+
+def printed(*happenings: Happening, colour: bool = False, transcript: bool = True) -> str:
+    stream = io.StringIO()
+
+    async def main() -> None:
+        async with Console(stream, colour=colour, transcript=transcript) as console:
+            for event in encoded(*happenings):
+                console.publish(event)
+
+    asyncio.run(main())
+    return stream.getvalue()
+
+
+def test_an_utterance_is_one_line_with_time_label_shares_delay_and_words() -> None:
+    line = printed(UTTERANCE)
+    assert line.startswith("    0:08 angry     ███████··· ang  70%")
+    assert "416 ms" in line
+    assert "“leave me”" in line
+    assert line.count("\n") == 1
+
+
+def test_only_utterances_and_states_are_shown() -> None:
+    assert len(printed(*EVERY).splitlines()) == 3
+    assert "now angry" in printed(STATE)
+
+
+def test_reasons_stand_beside_an_uncertain_label() -> None:
+    assert "[too_short]" in printed(replace(UTTERANCE, abstained=("too_short",)))
+
+
+def test_colour_is_for_terminals_only() -> None:
+    assert "\x1b[31m" in printed(UTTERANCE, colour=True)
+    assert "\x1b" not in printed(UTTERANCE)
+
+
+def test_words_can_be_kept_back() -> None:
+    assert "leave" not in printed(UTTERANCE, transcript=False)
+
+
+def test_control_characters_in_a_transcript_do_not_reach_the_terminal() -> None:
+    hostile = Transcript((Word("\x1b]0;owned\x07", 8.2, 8.4, 0.9),))
+    assert "\\x1b]0;owned\\x07" in printed(replace(UTTERANCE, transcript=hostile))
+
+
+def test_a_file_is_appended_to_without_colour(tmp_path: Path) -> None:
+    path = tmp_path / "talk.txt"
+
+    async def main() -> None:
+        async with Console(path) as console:
+            console.publish(encoded(UTTERANCE)[0])
+
+    asyncio.run(main())
+    asyncio.run(main())
+    assert len(path.read_text("utf-8").splitlines()) == 2
+    assert "\x1b" not in path.read_text("utf-8")

@@ -1,0 +1,397 @@
+"""The port for pages and programs, with real clients: quick, slow, stuck and hostile ones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from monitor.errors import PublishError
+from monitor.events import StateChanged
+from monitor.publish.pages import load_pages
+from monitor.publish.websocket import WebSocketPublisher, WebSocketSettings
+from monitor.publish.wire import KINDS
+from tests.support.happenings import EVERY, STARTED, STATE, UTTERANCE, encoded, numbered
+
+DEADLINE_S = 20.0
+
+
+@asynccontextmanager
+async def serving(**settings: Any) -> AsyncIterator[WebSocketPublisher]:
+    async with (
+        asyncio.timeout(DEADLINE_S),
+        WebSocketPublisher(WebSocketSettings(port=0, **settings)) as publisher,
+    ):
+        yield publisher
+
+
+def port_of(publisher: WebSocketPublisher) -> int:
+    return int(publisher.url.rstrip("/").rpartition(":")[2])
+
+
+def subscribe(publisher: WebSocketPublisher, query: str = "", **options: Any) -> connect:
+    return connect(
+        f"ws://127.0.0.1:{port_of(publisher)}/events{query}", compression=None, **options
+    )
+
+
+async def subscribed(publisher: WebSocketPublisher, count: int = 1) -> None:
+    """Wait until the server counts so many clients: what is published now reaches them."""
+    while (await page(publisher, "/healthz"))[2]["clients"] != count:
+        pass
+
+
+def fetch(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
+    with contextlib.closing(connection):
+        connection.request(method, path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
+
+
+async def page(
+    publisher: WebSocketPublisher, path: str, method: str = "GET", **headers: str
+) -> tuple[int, Any, Any]:
+    status, sent, body = await asyncio.to_thread(fetch, port_of(publisher), path, method, **headers)
+    is_json = body and sent["Content-Type"] == "application/json"
+    return status, sent, json.loads(body) if is_json else body
+
+
+async def received(connection: ClientConnection, count: int) -> list[bytes]:
+    return [str(await connection.recv()).encode() for _ in range(count)]
+
+
+# --- events ------------------------------------------------------------------------------------
+
+
+def test_every_client_gets_the_very_bytes_in_order() -> None:
+    events = encoded(*EVERY)
+
+    async def main() -> list[list[bytes]]:
+        async with serving() as publisher, subscribe(publisher) as a, subscribe(publisher) as b:
+            await subscribed(publisher, 2)
+            for event in events:
+                publisher.publish(event)
+            return [await received(client, len(events)) for client in (a, b)]
+
+    assert asyncio.run(main()) == [[event.body for event in events]] * 2
+
+
+def test_subprotocol_is_taken_by_who_offers_it_and_not_asked_of_others() -> None:
+    async def main() -> None:
+        async with serving() as publisher:
+            async with subscribe(publisher, subprotocols=["cloudevents.json"]) as client:
+                assert client.subprotocol == "cloudevents.json"
+            async with subscribe(publisher) as client:
+                assert client.subprotocol is None
+
+    asyncio.run(main())
+
+
+def test_who_connects_later_gets_the_current_state_first() -> None:
+    calm = StateChanged("neutral", 0, 1.0, {"angry": 0, "happy": 0, "neutral": 1, "sad": 0})
+    first, second = encoded(calm, STATE)
+
+    async def main() -> None:
+        async with serving() as publisher:
+            publisher.publish(first)
+            publisher.publish(second)
+            async with subscribe(publisher) as client:
+                assert await received(client, 1) == [second.body]
+            async with subscribe(publisher, "?types=emotion.utterance") as client:
+                await subscribed(publisher)
+                (uttered,) = encoded(UTTERANCE)
+                publisher.publish(uttered)
+                assert await received(client, 1) == [uttered.body]
+
+    asyncio.run(main())
+
+
+def test_subscriber_gets_the_types_it_asked_for_and_no_words_if_it_wants_none() -> None:
+    events = encoded(*EVERY)
+
+    async def main() -> list[dict[str, Any]]:
+        async with (
+            serving() as publisher,
+            subscribe(publisher, "?types=emotion.utterance&transcript=0") as client,
+        ):
+            await subscribed(publisher)
+            for event in events:
+                publisher.publish(event)
+            return [json.loads(body) for body in await received(client, 2)]
+
+    first, second = asyncio.run(main())
+    assert {first["type"], second["type"]} == {"org.stser.emotion.utterance.v1"}
+    assert first["data"]["transcript"] is None
+    assert first["sequence"] == "00000000000000000004"
+
+
+def test_query_that_makes_no_sense_is_refused_with_what_is_known() -> None:
+    async def main() -> str:
+        async with serving() as publisher:
+            with pytest.raises(InvalidStatus) as refused:
+                await subscribe(publisher, "?types=emotion.smell")
+        assert refused.value.response.status_code == 400
+        return refused.value.response.body.decode()
+
+    assert all(kind in asyncio.run(main()) for kind in KINDS)
+
+
+def test_whatever_a_client_sends_is_answered_and_the_connection_stays() -> None:
+    async def main() -> None:
+        async with serving() as publisher, subscribe(publisher) as client:
+            for sent, code in [
+                ('{"type":"dance"}', "unknown_command"),
+                ("hello", "not_json"),
+                (b"\x00\x01", "not_json"),
+                ("[" * 2_000, "not_json"),
+            ]:
+                await client.send(sent)
+                answer = json.loads(await client.recv())
+                assert (answer["type"], answer["code"]) == ("error", code)
+                assert answer["retryable"] is False
+            (event,) = numbered(1)
+            publisher.publish(event)
+            assert await received(client, 1) == [event.body]
+
+    asyncio.run(main())
+
+
+def test_message_beyond_the_limit_ends_the_connection_of_its_sender_only() -> None:
+    async def main() -> None:
+        async with (
+            serving(max_message_bytes=100) as publisher,
+            subscribe(publisher) as flooding,
+            subscribe(publisher) as other,
+        ):
+            await flooding.send("x" * 101)
+            with pytest.raises(ConnectionClosed):
+                await flooding.recv()
+            await subscribed(publisher, 1)
+            (event,) = numbered(1)
+            publisher.publish(event)
+            assert await received(other, 1) == [event.body]
+
+    asyncio.run(main())
+
+
+# --- slow and stuck clients --------------------------------------------------------------------
+
+
+def stuck_client(port: int) -> socket.socket:
+    """A client that shakes hands and then reads nothing."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    client.connect(("127.0.0.1", port))
+    client.sendall(
+        b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        b"Sec-WebSocket-Version: 13\r\n\r\n"
+    )
+    assert client.recv(12) == b"HTTP/1.1 101"
+    return client
+
+
+def test_slow_client_is_told_what_it_missed_and_gets_the_newest() -> None:
+    events = numbered(50)
+
+    async def main() -> list[dict[str, Any]]:
+        async with serving(queue_events=5) as publisher, subscribe(publisher) as client:
+            await subscribed(publisher)
+            # All in one go: the client's task has no chance to send in between.
+            for event in events:
+                publisher.publish(event)
+            return [json.loads(body) for body in await received(client, 6)]
+
+    gap, *rest = asyncio.run(main())
+    assert gap["type"] == "org.stser.stream.gap.v1"
+    assert gap["data"]["dropped"] == 45
+    assert gap["data"]["from_sequence"] == "00000000000000000001"
+    assert gap["data"]["to_sequence"] == "00000000000000000045"
+    assert [int(event["sequence"]) for event in rest] == [46, 47, 48, 49, 50]
+
+
+def test_client_that_takes_nothing_is_dropped_and_the_others_notice_nothing() -> None:
+    body = b'"%s"' % (b"x" * 50_000)
+    long = [replace(event, body=body) for event in numbered(200)]
+
+    async def main() -> None:
+        async with (
+            serving(send_timeout_s=0.2, queue_events=300) as publisher,
+            subscribe(publisher) as reading,
+        ):
+            with await asyncio.to_thread(stuck_client, port_of(publisher)):
+                await subscribed(publisher, 2)
+                for event in long:
+                    publisher.publish(event)
+                assert len(await received(reading, len(long))) == len(long)
+                await subscribed(publisher, 1)
+
+    asyncio.run(main())
+
+
+def test_end_of_the_monitor_reaches_clients_after_the_last_event_despite_a_stuck_one() -> None:
+    (event,) = numbered(1)
+
+    async def main() -> tuple[list[bytes], int | None]:
+        publisher = WebSocketPublisher(WebSocketSettings(port=0))
+        async with asyncio.timeout(DEADLINE_S), publisher:
+            client = await subscribe(publisher)
+            stuck = await asyncio.to_thread(stuck_client, port_of(publisher))
+            await subscribed(publisher, 2)
+            publisher.publish(event)
+            reading = asyncio.create_task(all_of(client))
+        stuck.close()
+        return await reading, client.close_code
+
+    async def all_of(client: ClientConnection) -> list[bytes]:
+        return [str(message).encode() async for message in client]
+
+    assert asyncio.run(main()) == ([event.body], 1001)
+
+
+# --- who is let in -----------------------------------------------------------------------------
+
+
+def test_one_client_more_than_the_limit_is_refused_until_another_leaves() -> None:
+    async def main() -> None:
+        async with serving(max_clients=1) as publisher:
+            async with subscribe(publisher):
+                await subscribed(publisher)
+                with pytest.raises(InvalidStatus) as refused:
+                    await subscribe(publisher)
+                assert refused.value.response.status_code == 503
+            await subscribed(publisher, 0)
+            async with subscribe(publisher):
+                pass
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        (None, True),
+        ("http://127.0.0.1:{port}", True),
+        ("https://robots.example", True),
+        ("http://evil.example", False),
+        ("null", False),
+        ("http://127.0.0.1:1", False),
+    ],
+)
+def test_only_pages_of_the_monitor_and_of_listed_origins_may_subscribe(
+    origin: str | None, allowed: bool
+) -> None:
+    async def main() -> int:
+        async with serving(allow_origins=("https://robots.example",)) as publisher:
+            given = origin and origin.format(port=port_of(publisher))
+            try:
+                async with subscribe(publisher, origin=given):
+                    return 101
+            except InvalidStatus as refused:
+                return refused.response.status_code
+
+    assert asyncio.run(main()) == (101 if allowed else 403)
+
+
+@pytest.mark.parametrize("path", ["/", "/events", "/healthz"])
+def test_name_re_bound_to_this_machine_is_refused(path: str) -> None:
+    async def main() -> int:
+        async with serving() as publisher:
+            return (await page(publisher, path, Host="evil.example"))[0]
+
+    assert asyncio.run(main()) == 403
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_address_that_others_can_reach_is_refused_with_the_remedy(host: str) -> None:
+    async def main() -> None:
+        async with WebSocketPublisher(WebSocketSettings(host=host)):
+            pass
+
+    with pytest.raises(PublishError, match=r"not a loopback address.*reverse proxy"):
+        asyncio.run(main())
+
+
+# --- pages -------------------------------------------------------------------------------------
+
+
+def test_dashboard_comes_whole_and_lets_nothing_from_elsewhere_in() -> None:
+    async def main() -> None:
+        async with serving() as publisher:
+            for path in load_pages():
+                status, headers, body = await page(publisher, path)
+                assert (status, headers["X-Content-Type-Options"]) == (200, "nosniff")
+                assert "default-src 'none'" in headers["Content-Security-Policy"]
+                assert body
+            _, headers, body = await page(publisher, "/")
+            assert headers["Content-Type"] == "text/html; charset=utf-8"
+            assert b"<title>STSER Monitor</title>" in body
+            assert b"http://" not in body.replace(b"http://www.w3.org/2000/svg", b"")
+
+    asyncio.run(main())
+
+
+def test_schema_of_every_kind_is_served_where_the_events_say() -> None:
+    async def main() -> None:
+        async with serving() as publisher:
+            for kind in KINDS:
+                status, headers, body = await page(publisher, f"/schemas/{kind}.v1.json")
+                assert (status, headers["Content-Type"]) == (200, "application/schema+json")
+                assert kind in json.loads(body)["title"]
+
+    asyncio.run(main())
+
+
+def test_ready_means_that_audio_is_heard() -> None:
+    started, stopped = encoded(STARTED, EVERY[-1])
+
+    async def main() -> list[int]:
+        async with serving() as publisher:
+            seen = []
+            for event in (None, started, stopped):
+                if event is not None:
+                    publisher.publish(event)
+                seen.append((await page(publisher, "/readyz"))[0])
+                assert (await page(publisher, "/healthz"))[0] == 200
+            return seen
+
+    assert asyncio.run(main()) == [503, 200, 503]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [
+        ("/nothing", "GET", 404),
+        ("/../monitor.toml", "GET", 404),
+        ("/%2e%2e/settings.py", "GET", 404),
+        ("/schemas/", "GET", 404),
+        ("/events", "GET", 426),
+        ("/", "HEAD", 200),
+    ],
+)
+def test_what_is_not_served_has_its_status(path: str, method: str, status: int) -> None:
+    async def main() -> tuple[int, Any, Any]:
+        async with serving() as publisher:
+            return await page(publisher, path, method)
+
+    assert asyncio.run(main())[0] == status
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("port", 70_000), ("max_clients", 0), ("queue_events", 0), ("send_timeout_s", 0.0)],
+)
+def test_setting_out_of_range_is_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"websocket\.{name}"):
+        WebSocketSettings(**{name: value})  # type: ignore[arg-type]

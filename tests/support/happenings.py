@@ -1,0 +1,105 @@
+"""One of everything that the monitor announces, as events."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from monitor.events import (
+    CloseReason,
+    DeviceOverflow,
+    Happening,
+    Latency,
+    ModelId,
+    MonitorStarted,
+    MonitorStopped,
+    Segment,
+    SpeechBegan,
+    SpeechEnded,
+    StateChanged,
+    Transcript,
+    UtteranceEmotion,
+    WireEvent,
+    Word,
+)
+from monitor.publish.wire import WireEncoder
+from stser_core.ensemble import Verdict
+from stser_core.explain import Salience
+from stser_core.posterior import EmotionPosterior
+
+MODEL = ModelId("stser-open", "1.0.0", "sha256:" + 64 * "0")
+NOON = datetime(2026, 1, 2, 12, 0, 0, 5_000, tzinfo=UTC)
+
+SEGMENT = Segment(
+    utterance=17,
+    start=129_920,
+    end=167_680,
+    speech_end=164_480,
+    closed_at=170_880,
+    reason=CloseReason.SILENCE,
+    samples=np.zeros(37_760, np.float32),
+    level_dbfs=-23.14,
+    noise_floor_dbfs=-58.16,
+    clipped=False,
+    speech_samples=30_000,
+)
+WORDS = Transcript((Word("leave", 8.31, 8.6, 0.93), Word("me", 8.6, 8.75, 0.8)))
+UTTERANCE = UtteranceEmotion(
+    segment=SEGMENT,
+    verdict=Verdict(
+        posterior=EmotionPosterior((0.7, 0.1, 0.15, 0.05)),
+        classifiers={
+            "speech": EmotionPosterior((0.6, 0.2, 0.1, 0.1)),
+            "text": EmotionPosterior((0.8, 0.0, 0.2, 0.0)),
+            "bimodal": None,
+        },
+        modalities=("speech", "text"),
+        agreement=0.83,
+        salience=Salience(hop_ms=100, speech=(0.25, 0.75), words=(0.9, 0.1)),
+    ),
+    transcript=WORDS,
+    abstained=(),
+    latency=Latency(400.0, 12.14, 3.9, 0.26),
+    model=MODEL,
+)
+STATE = StateChanged(
+    "angry", 167_680, 0.7, {"angry": 0.7, "happy": 0.1, "neutral": 0.1, "sad": 0.1}
+)
+STARTED = MonitorStarted(
+    versions={"python": "3.11.2"},
+    settings_digest="sha256:1",
+    model=MODEL,
+    modalities=("speech", "text"),
+    recogniser="vosk-tiny-en",
+    notice="",
+)
+EVERY: tuple[Happening, ...] = (
+    STARTED,
+    SpeechBegan(17, 129_920),
+    SpeechEnded(17, 129_920, 167_680),
+    UTTERANCE,
+    replace(UTTERANCE, transcript=None, abstained=("no_transcript",)),
+    STATE,
+    DeviceOverflow("USB microphone", 2, 640),
+    MonitorStopped(60_000, 17, {"audio": 0}),
+)
+
+
+def encoded(*happenings: Happening, transcript: bool = True) -> list[WireEvent]:
+    """Happenings as consecutive events of one source."""
+    encoder = WireEncoder("node", "mic", clock=lambda: NOON, transcript=transcript)
+    return [encoder.encode(happening) for happening in happenings]
+
+
+def numbered(count: int) -> list[WireEvent]:
+    """``count`` events that differ in little more than their sequence."""
+    return encoded(*(SpeechBegan(number, 0) for number in range(1, count + 1)))
+
+
+def data_of(event: WireEvent) -> Any:
+    """The ``data`` as a consumer reads it."""
+    return json.loads(event.body)["data"]
