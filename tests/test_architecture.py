@@ -22,9 +22,10 @@ ONLY_HOME = {
     "aiomqtt": "monitor/publish/mqtt.py",
     "onnxruntime": "stser_core/engine.py",
     "tokenizers": "stser_core/text.py",
+    "matplotlib": "training/figures.py",
 }
 TORCH_FREE = {"config", "monitor"}
-TRAINING_ONLY = {"torch", "transformers", "librosa", "sklearn", "opensmile", "onnx"}
+TRAINING_ONLY = {"torch", "transformers", "librosa", "sklearn", "opensmile", "onnx", "matplotlib"}
 FILES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from config.loader import SettingsError, load
 from stser_core.errors import StserError
 from training.errors import TrainingError
-from training.settings import OpenSettings
+from training.settings import OpenSettings, PaperSettings
 
-SETTINGS = Path(__file__).parents[1] / "config" / "train_open.toml"
+CONFIG = Path(__file__).parents[1] / "config"
+SETTINGS = CONFIG / "train_open.toml"
+PAPER_SETTINGS = CONFIG / "train_iemocap.toml"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,7 +30,11 @@ def parser() -> argparse.ArgumentParser:
         default=Path(root) if root else None,
         help="folder of the corpora (default: $STSER_DATA)",
     )
-    shared.add_argument("--config", type=Path, default=SETTINGS, help="settings file (TOML)")
+    shared.add_argument(
+        "--config",
+        type=Path,
+        help=f"settings file (TOML); default: {SETTINGS.name}, for IEMOCAP {PAPER_SETTINGS.name}",
+    )
     shared.add_argument(
         "--cache",
         type=Path,
@@ -49,8 +55,21 @@ def parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--tokenizer", type=Path, help="tokenizer.json that goes with --albert")
     crossval = commands.add_parser(
-        "crossval", parents=[shared], help="speaker-independent folds on open corpora"
+        "crossval",
+        parents=[shared],
+        help="speaker-independent folds on open corpora, or the paper's protocol on IEMOCAP",
     )
+    crossval.add_argument("--corpus", choices=["open", "iemocap"], default="open")
+    crossval.add_argument(
+        "--allow-partial", action="store_true", help="go on with a part of IEMOCAP"
+    )
+    crossval.add_argument(
+        "--text-encoder",
+        metavar="FOLDER|NAME",
+        help="IEMOCAP: an ALBERT of transformers to start from, such as albert-base-v2; "
+        "default: that of --checkpoint",
+    )
+    crossval.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="IEMOCAP only")
     crossval.add_argument(
         "--out", type=Path, required=True, help="folder of the results, resumable"
     )
@@ -93,18 +112,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         if flags.command == "evaluate":
             return _evaluate(flags)
-        return _run(flags, load(flags.config, OpenSettings))
+        if flags.command == "crossval" and flags.corpus == "iemocap":
+            return _paper(flags, load(flags.config or PAPER_SETTINGS, PaperSettings))
+        return _run(flags, load(flags.config or SETTINGS, OpenSettings))
     except (TrainingError, StserError, SettingsError) as error:
         sys.stderr.write(f"stser-train: {error}\n")
         return 2
 
 
-def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
+def _prepare_torch() -> None:
     try:
         import torch
     except ImportError as error:
         raise TrainingError('PyTorch is missing: pip install "stser-monitor[train]".') from error
     torch.set_num_threads(1)  # two threads stall each other on a busy machine
+
+
+def _paper(flags: argparse.Namespace, settings: PaperSettings) -> int:
+    _prepare_torch()
+    from stser_core.ensemble import DEFAULT_CHECKPOINT
+    from training.corpora.iemocap import read_iemocap
+    from training.paper import PaperRun, run_folds
+    from training.paper_report import write_report
+    from training.text_encoder import TextEncoder
+
+    encoder = (
+        TextEncoder.of_albert(flags.text_encoder)
+        if flags.text_encoder is not None
+        else TextEncoder.of_checkpoint(flags.checkpoint or DEFAULT_CHECKPOINT)
+    )
+    utterances = read_iemocap(flags.root, allow_partial=flags.allow_partial)
+    run = PaperRun(flags.root, flags.out, flags.cache, flags.device)
+    sys.stdout.write(write_report(run_folds(utterances, encoder, settings, run), flags.out))
+    return 0
+
+
+def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
+    _prepare_torch()
     if flags.command == "fit":
         return _fit(flags, settings)
     if flags.command == "tables":

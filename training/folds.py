@@ -1,4 +1,4 @@
-"""Speaker-independent folds: pure functions of the utterances and a seed."""
+"""Folds by speaker and by session: pure functions of the utterances and a seed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.utterance import Utterance
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Indices into the utterances. No speaker is in two of the three."""
+    """Indices into the utterances. No speaker of the test is in the other two."""
 
     train: tuple[int, ...]
     validation: tuple[int, ...]
@@ -43,6 +43,55 @@ def speaker_folds(
 def training_only(utterances: Sequence[Utterance], validation_share: float, seed: int) -> Fold:
     """All speakers for training and validation, none for the test: for the weights that are shipped."""
     return _fold(utterances, set(), validation_share, seed)
+
+
+def session_folds(
+    utterances: Sequence[Utterance], validation_share: float, seed: int
+) -> list[Fold]:
+    """The paper's folds: each session is the test once, in the order of their names.
+
+    Validation is drawn in whole dialogues from the other sessions only, until it has its share of
+    their utterances, so that no dialogue is on both sides.
+
+    Raises:
+        CorpusError: There are fewer than two sessions, a speaker is in two of them, or too few
+            dialogues for a validation set.
+    """
+    sessions = sorted({u.session for u in utterances})
+    if len(sessions) < 2:
+        raise CorpusError(f"{len(sessions)} sessions are too few for folds by session: 2 at least.")
+    of_speaker: dict[str, str] = {}
+    for u in utterances:
+        if of_speaker.setdefault(u.speaker, u.session) != u.session:
+            raise CorpusError(
+                f"{u.speaker} is in {of_speaker[u.speaker]} and {u.session}: folds by session "
+                "would test a voice that was trained on."
+            )
+    return [_session_fold(utterances, session, validation_share, seed) for session in sessions]
+
+
+def _session_fold(
+    utterances: Sequence[Utterance], test: str, validation_share: float, seed: int
+) -> Fold:
+    dialogues: dict[str, int] = defaultdict(int)
+    for u in utterances:
+        if u.session != test:
+            dialogues[u.dialogue] += 1
+    order = sorted(dialogues)
+    random.Random(f"{seed} validation {test}").shuffle(order)
+    wanted = validation_share * sum(dialogues.values())
+    validation: set[str] = set()
+    while sum(dialogues[d] for d in validation) < wanted:
+        validation.add(order.pop())
+    if not order:
+        raise CorpusError(
+            f"{len(validation)} dialogues are too few to train on some and validate on others."
+        )
+    parts: tuple[list[int], list[int], list[int]] = ([], [], [])
+    for index, u in enumerate(utterances):
+        part = 2 if u.session == test else int(u.dialogue in validation)
+        parts[part].append(index)
+    return Fold(*(tuple(part) for part in parts))
 
 
 def _deal(utterances: Sequence[Utterance], n_folds: int, seed: int) -> dict[str, int]:

@@ -1,0 +1,221 @@
+"""The paper's protocol from beginning to end on a small folder in IEMOCAP's format."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+from stser_core.labels import EMOTIONS
+from tests.training.iemocap_folder import write_small
+from training.cli import main
+from training.corpora.iemocap import read_iemocap
+from training.errors import CorpusError
+from training.folds import session_folds
+
+TINY = """
+albert_rate = 3e-3
+learning_rate = 1e-2
+batch = 8
+epochs = 5
+patience = 6
+[speech]
+channels = 4
+hidden = 8
+heads = 4
+"""
+ROWS = ["speech", "text", "bimodal", "STSER"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small(tmp_path_factory.mktemp("iemocap"))
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("settings") / "tiny.toml"
+    path.write_text(TINY, "utf-8")
+    return path
+
+
+def command(corpus: Path, settings: Path, albert: Path, out: Path, *more: str) -> list[str]:
+    flags = ["--root", corpus, "--config", settings, "--text-encoder", albert, "--out", out]
+    kept = ["--cache", out.parent / "cache", "--allow-partial", *more]
+    return ["crossval", "--corpus", "iemocap", *map(str, flags), *map(str, kept)]
+
+
+@pytest.fixture(scope="module")
+def results(
+    corpus: Path, settings: Path, albert: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    out = tmp_path_factory.mktemp("run") / "results"
+    assert main(command(corpus, settings, albert, out)) == 0
+    return out
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def folds(results: Path) -> list[dict]:  # type: ignore[type-arg]
+    return [json.loads((results / f"fold-{n}.json").read_text("utf-8")) for n in range(1, 6)]
+
+
+def test_each_session_is_the_test_once_and_every_utterance_is_tested_once(results: Path) -> None:
+    tested = folds(results)
+    assert [fold["session"] for fold in tested] == [f"Session{n}" for n in range(1, 6)]
+    for fold in tested:
+        assert all(each["path"].startswith(fold["session"]) for each in fold["test"])
+        assert not any(
+            d.startswith(f"Ses0{fold['session'][-1]}") for d in fold["validation_dialogues"]
+        )
+    paths = [each["path"] for fold in tested for each in fold["test"]]
+    assert len(paths) == len(set(paths)) == 75
+
+
+def test_the_tables_are_the_mean_and_deviation_of_the_folds_as_scikit_learn_counts_them(
+    results: Path,
+) -> None:
+    by_row: dict[str, list[tuple[float, float]]] = {name: [] for name in ROWS}
+    for fold in folds(results):
+        truth = [each["label"] for each in fold["test"]]
+        for name in ROWS:
+            said = [EMOTIONS[int(np.argmax(e["posteriors"][name]))].value for e in fold["test"]]
+            by_row[name].append((accuracy_score(truth, said), balanced_accuracy_score(truth, said)))
+    for row in table(results / "table1.csv"):
+        values = 100 * np.array(by_row[row["model"]])
+        mean, deviation = values.mean(axis=0), values.std(axis=0)
+        assert row["WA"] == f"{mean[0]:.2f} ± {deviation[0]:.2f}"
+        assert row["UA"] == f"{mean[1]:.2f} ± {deviation[1]:.2f}"
+    assert [row["model"] for row in table(results / "table1.csv")] == ROWS
+
+
+def test_words_that_give_the_emotion_away_are_learnt(results: Path) -> None:
+    figures = json.loads((results / "results.json").read_text("utf-8"))
+    assert figures["text"]["WA"]["mean"] > 85
+    assert figures["bimodal"]["WA"]["mean"] > 80
+
+
+def test_the_published_rows_stand_beside_ours(results: Path) -> None:
+    rows = table(results / "table2.csv")
+    published = [(row["model"], row["WA paper"], row["UA paper"]) for row in rows]
+    assert published == [
+        ("speech", "53.35", "55.00"),
+        ("text", "59.32", "59.40"),
+        ("bimodal", "70.83", "71.70"),
+        ("STSER", "71.06", "72.05"),
+    ]
+    ours = {row["model"]: row["WA"].split()[0] for row in table(results / "table1.csv")}
+    assert {row["model"]: row["WA ours"] for row in rows} == ours
+
+
+def test_stser_is_the_average_of_the_three_posteriors(results: Path) -> None:
+    for each in folds(results)[0]["test"]:
+        three = [each["posteriors"][name] for name in ROWS[:3]]
+        np.testing.assert_allclose(each["posteriors"]["STSER"], np.mean(three, axis=0), atol=1e-9)
+
+
+def test_the_results_folder_holds_tables_pictures_and_what_made_them(results: Path) -> None:
+    for name in ("confusion", "curves", "speakers"):
+        assert (results / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+        assert "<svg" in (results / f"{name}.svg").read_text("utf-8")
+    assert {row["speaker"] for row in table(results / "speakers.csv")} == {
+        f"iemocap_Ses0{session}{gender}" for session in range(1, 6) for gender in "FM"
+    }
+    counted = [[int(row[e]) for e in EMOTIONS] for row in table(results / "confusion-STSER.csv")]
+    assert np.sum(counted, axis=1).tolist() == [30, 15, 15, 15]
+    run = json.loads((results / "run.json").read_text("utf-8"))
+    assert run["settings"]["speech"]["hidden"] == 8
+    assert run["corpus"]["hash"].startswith("sha256:")
+    assert set(run["versions"]) >= {"python", "torch", "numpy"}
+    assert {row["branch"] for row in table(results / "curves.csv")} == {"speech", "text", "bimodal"}
+
+
+def test_a_run_that_was_killed_goes_on_to_the_identical_result(
+    results: Path, corpus: Path, settings: Path, albert: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "results"
+    shutil.copytree(results, out)
+    for name in ("fold-3.json", "fold-5.json", "table1.csv", "curves.svg"):
+        (out / name).unlink()
+    (out / ".fold-3.json.draft").write_text('{"session": "Sess')  # killed in mid-write
+    kept = (out / "fold-2.json").stat().st_mtime_ns
+    assert main(command(corpus, settings, albert, out)) == 0
+    assert (out / "fold-2.json").stat().st_mtime_ns == kept
+    for path in results.iterdir():
+        assert (out / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_folder_of_another_run_is_refused_and_what_differs_is_named(
+    results: Path,
+    corpus: Path,
+    albert: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text(TINY.replace("epochs = 5", "epochs = 7"), "utf-8")
+    assert main(command(corpus, other, albert, results)) == 2
+    assert "settings.epochs is 5 there and 7 now" in capsys.readouterr().err
+
+
+def test_joint_training_gives_the_same_tables_from_one_curve(
+    corpus: Path, albert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joint = tmp_path / "joint.toml"
+    once = TINY.replace("epochs = 5", "epochs = 1")
+    joint.write_text('training = "joint"\ntune_albert = false\n' + once, "utf-8")
+    assert main(command(corpus, joint, albert, tmp_path / "results")) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Table 1.")
+    assert printed.count("| STSER |") == 2
+    curves = table(tmp_path / "results" / "curves.csv")
+    assert {row["branch"] for row in curves} == {"joint"}
+
+
+def test_an_incomplete_corpus_is_refused_without_allow_partial(
+    corpus: Path, settings: Path, albert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = command(corpus, settings, albert, tmp_path / "results")
+    flags.remove("--allow-partial")
+    assert main(flags) == 2
+    assert "75 utterances instead of 5,531" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+def test_validation_is_whole_dialogues_of_the_training_sessions_with_a_fifth_of_them(
+    corpus: Path,
+) -> None:
+    utterances = read_iemocap(corpus, allow_partial=True)
+    for fold in session_folds(utterances, 0.2, seed=1):
+        train, validation, test = (
+            {utterances[i].dialogue for i in part}
+            for part in (fold.train, fold.validation, fold.test)
+        )
+        assert not train & validation
+        assert not (train | validation) & test
+        assert len({utterances[i].session for i in (*fold.train, *fold.validation)}) == 4
+        assert len({utterances[i].session for i in fold.test}) == 1
+        assert len(fold.validation) == 15  # 3 dialogues of 5: the first number from 20 % of 60 on
+        assert sorted((*fold.train, *fold.validation, *fold.test)) == list(range(75))
+
+
+def test_folds_by_session_refuse_one_session_alone(corpus: Path) -> None:
+    utterances = [u for u in read_iemocap(corpus, allow_partial=True) if u.session == "Session1"]
+    with pytest.raises(CorpusError, match="1 sessions are too few"):
+        session_folds(utterances, 0.2, seed=1)
+
+
+def test_an_encoder_that_is_no_albert_is_refused(
+    corpus: Path, settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    assert main(command(corpus, settings, tmp_path, tmp_path / "out")) == 2
+    assert "Give an ALBERT" in capsys.readouterr().err

@@ -1,0 +1,91 @@
+"""Pictures of results, each as PNG and as SVG. The only file that knows matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from stser_core.labels import EMOTIONS
+
+_STYLE: Final[dict[Any, Any]] = {"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "stser"}
+
+
+def draw_confusions(path: Path, counts: Mapping[str, NDArray[np.int64]]) -> None:
+    """One matrix a row of the tables: share of each true class (down) judged as each (across).
+
+    Args:
+        path: Without suffix; ``.png`` and ``.svg`` are written.
+        counts: By name, ``(classes, classes)``.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(3.1 * len(counts), 3.2), layout="constrained")
+        for place, (name, matrix) in enumerate(counts.items(), start=1):
+            axes = figure.add_subplot(1, len(counts), place)
+            shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+            axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+            ticks = [emotion.value for emotion in EMOTIONS]
+            axes.set_xticks(range(len(ticks)), ticks)
+            axes.set_yticks(range(len(ticks)), ticks)
+            axes.set(title=name, xlabel="judged")
+            if place == 1:
+                axes.set_ylabel("true")
+            for (row, column), share in np.ndenumerate(shares):
+                ink = "white" if share > 0.5 else "black"
+                axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=ink)
+        _save(figure, path)
+
+
+def draw_curves(
+    path: Path, curves: Mapping[str, Sequence[tuple[str, Sequence[float], Sequence[float]]]]
+) -> None:
+    """Training loss (above) and validation accuracy (below) by epoch, a column a branch.
+
+    Args:
+        path: Without suffix.
+        curves: By branch, for each fold its name, losses in nats and accuracies, by epoch from 1.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(3.4 * len(curves), 4.6), layout="constrained")
+        axes = figure.subplots(2, len(curves), sharex="col", squeeze=False)
+        for column, (branch, folds) in enumerate(curves.items()):
+            for name, losses, accuracies in folds:
+                epochs = range(1, len(losses) + 1)
+                axes[0, column].plot(epochs, losses, label=name)
+                axes[1, column].plot(epochs, accuracies, label=name)
+            axes[0, column].set(title=branch, ylabel="training loss (nats)")
+            axes[1, column].set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
+            axes[1, column].legend()
+        _save(figure, path)
+
+
+def draw_bars(path: Path, rows: Sequence[str], bars: Mapping[str, Sequence[float]]) -> None:
+    """Groups of bars from 0 to 1.
+
+    Args:
+        path: Without suffix.
+        rows: Names of the groups, such as speakers.
+        bars: By series, one height a group; NaN leaves a gap.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(max(5.0, 0.8 * len(rows) + 2), 3.2), layout="constrained")
+        axes = figure.add_subplot()
+        width = 0.8 / len(bars)
+        for place, (name, heights) in enumerate(bars.items()):
+            at = np.arange(len(rows)) + (place - (len(bars) - 1) / 2) * width
+            axes.bar(at, heights, width, label=name)
+        axes.set_xticks(range(len(rows)), rows, rotation=30, ha="right")
+        axes.set(ylim=(0, 1), ylabel="UA")
+        figure.legend(loc="outside upper center", ncols=len(bars))
+        _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path.with_suffix(".png"), dpi=150)
+    # Without a date equal results give equal files.
+    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})

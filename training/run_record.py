@@ -1,0 +1,79 @@
+"""What a results folder says of its run: settings, corpus, versions; and when it may go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from training.errors import TrainingError
+from training.utterance import Utterance
+
+RECORD: Final = "run.json"
+_PACKAGES: Final = ("stser-monitor", "numpy", "torch", "transformers", "tokenizers", "soxr")
+
+
+def corpus_hash(utterances: Sequence[Utterance], root: Path) -> str:
+    """``sha256:...`` of every utterance: its labels and words, and its audio byte for byte."""
+    digest = hashlib.sha256()
+    for utterance in utterances:
+        fields = dataclasses.asdict(utterance)
+        audio = utterance.audio
+        fields["audio"] = None if audio is None else audio.relative_to(root).as_posix()
+        digest.update(json.dumps(fields, sort_keys=True).encode())
+        if audio is not None:
+            digest.update(audio.read_bytes())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide the numbers."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def begin(folder: Path, run: Mapping[str, Any]) -> None:
+    """Write the record of a run, or check that the folder holds the same run.
+
+    Args:
+        folder: Made where it is not there.
+        run: Anything that JSON can hold and that decides the result. Versions are added.
+
+    Raises:
+        TrainingError: The folder holds another run; names what differs.
+    """
+    record = json.loads(json.dumps({**run, "versions": versions()}))
+    path = folder / RECORD
+    if path.is_file():
+        kept = json.loads(path.read_text("utf-8"))
+        differing = _differing(kept, record)
+        if differing:
+            raise TrainingError(
+                f"{path}: another run began here: {', '.join(differing)}. Give --out another folder, "
+                "or remove this one."
+            )
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(record, indent=1) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is there whole or not at all, whenever the program is killed."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text, "utf-8")
+    os.replace(draft, path)
+
+
+def _differing(kept: Any, ours: Any, where: str = "") -> list[str]:
+    if isinstance(kept, dict) and isinstance(ours, dict):
+        return [
+            line
+            for key in sorted(kept.keys() | ours.keys())
+            for line in _differing(kept.get(key), ours.get(key), f"{where}.{key}" if where else key)
+        ]
+    return [] if kept == ours else [f"{where} is {kept} there and {ours} now"]
