@@ -20,6 +20,7 @@ from monitor.inference import EnsembleWorker
 from monitor.pipeline import Pipeline
 from monitor.ports import AudioSource, Publisher
 from monitor.publish.console import Console
+from monitor.publish.journal import Journal, journal_path
 from monitor.publish.jsonl import JsonLines
 from monitor.publish.mqtt import MqttPublisher
 from monitor.publish.websocket import WebSocketPublisher
@@ -72,6 +73,22 @@ def choose_event_output(path: str, shape: EventFormat | None, *, transcript: boo
     return JsonLines(sys.stdout.buffer if path == "-" else Path(path))
 
 
+def choose_journal(settings: MonitorSettings, node: str, source: str, *, offline: bool) -> Journal:
+    """Where events are kept: the file that was named, else the user's, else memory.
+
+    Args:
+        settings: All of them.
+        node: Name of this machine.
+        source: CloudEvents source of the stream.
+        offline: A file that is read as fast as it goes can be read again: nothing needs to be kept.
+    """
+    chosen = settings.journal.path
+    if chosen == "off" or (not chosen and offline):
+        return Journal(None, source, settings.journal)
+    path = Path(chosen).expanduser() if chosen else journal_path(node, settings.stream)
+    return Journal(path, source, settings.journal, required=bool(chosen))
+
+
 def assemble(
     settings: MonitorSettings,
     *,
@@ -97,14 +114,19 @@ def assemble(
     model = None
     if settings.asr.enabled:
         model = find_model(settings.asr.model or None, models_url=settings.asr.models_url)
-    websocket = WebSocketPublisher(settings.websocket) if settings.websocket.enabled else None
+    encoder = WireEncoder(node, settings.stream, transcript=settings.transcript)
+    offline = isinstance(source, FileSource) and source.pace == "max"
+    journal = choose_journal(settings, node, encoder.source, offline=offline)
+    websocket = None
+    if settings.websocket.enabled:
+        websocket = WebSocketPublisher(settings.websocket, journal)
     publishers: list[Publisher] = [
         choose_event_output(events, event_format, transcript=settings.transcript)
     ]
     if websocket is not None:
         publishers.append(websocket)
     if settings.mqtt.url is not None:
-        publishers.append(MqttPublisher(settings.mqtt, node, settings.stream))
+        publishers.append(MqttPublisher(settings.mqtt, node, settings.stream, journal))
     chosen = settings.ensemble
     notice = model.notice if model is not None else "No recogniser: the voice alone is judged."
     pipeline = Pipeline(
@@ -116,7 +138,8 @@ def assemble(
                 chosen.checkpoint, engine=chosen.engine, classifiers=chosen.classifiers
             )
         ),
-        encoder=WireEncoder(node, settings.stream, transcript=settings.transcript),
+        encoder=encoder,
+        journal=journal,
         publishers=publishers,
         state=EmotionState(settings.state),
         abstention=settings.abstention,

@@ -40,6 +40,7 @@ FLAG_SETTINGS = {
     "max_clients": "websocket.max_clients",
     "mqtt_url": "mqtt.url",
     "mqtt_prefix": "mqtt.prefix",
+    "journal": "journal.path",
     "transcript": "transcript",
     "silence_ms": "segmenter.silence_ms",
     "log_format": "log_format",
@@ -144,6 +145,11 @@ def _add_output_flags(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--mqtt-prefix", metavar="PREFIX", help="first part of topics (default: stser)"
+    )
+    group.add_argument(
+        "--journal",
+        metavar="FILE|off",
+        help="where events are kept for those who missed them (default: the user's state folder)",
     )
     group.add_argument(
         "--no-transcript",

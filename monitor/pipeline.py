@@ -43,6 +43,7 @@ from monitor.events import (
 )
 from monitor.inference import EnsembleWorker, StreamInference
 from monitor.ports import AudioSource, Publisher, Transcriber
+from monitor.publish.journal import Journal
 from monitor.publish.wire import WireEncoder
 from monitor.segmenter import Segmenter
 from monitor.state import EmotionState
@@ -77,6 +78,7 @@ class Pipeline:
         transcriber: Transcriber | None,
         ensemble: EnsembleWorker,
         encoder: WireEncoder,
+        journal: Journal,
         publishers: Sequence[Publisher],
         state: EmotionState,
         abstention: AbstentionSettings,
@@ -87,6 +89,7 @@ class Pipeline:
         self._transcriber = transcriber
         self._ensemble = ensemble
         self._encoder = encoder
+        self._journal = journal
         self._publishers = publishers
         self._state = state
         self._abstention = abstention
@@ -113,6 +116,8 @@ class Pipeline:
             self._inference = StreamInference(self._ensemble)
             if self._transcriber is not None:
                 await stack.enter_async_context(self._transcriber)
+            await stack.enter_async_context(self._journal)
+            self._encoder.continue_after(self._journal.newest)
             for publisher in self._publishers:
                 await stack.enter_async_context(publisher)
             await stack.enter_async_context(self._source)
@@ -135,6 +140,8 @@ class Pipeline:
 
     def _announce(self, happening: Happening) -> None:
         event = self._encoder.encode(happening)
+        # Before anybody has it: what was announced is never lost.
+        self._journal.append(event)
         for publisher in self._publishers:
             publisher.publish(event)
 

@@ -48,7 +48,7 @@ class FileSource:
 
     def __init__(self, path: Path, pace: Pace = "max") -> None:
         self._path = path
-        self._pace = pace
+        self.pace: Final = pace
         self._stopped = False
         self._resources = ExitStack()
         self._file: soundfile.SoundFile
@@ -93,7 +93,7 @@ class FileSource:
         started_s = asyncio.get_running_loop().time()
         for frames in self._blocks():
             for frame in frames:
-                if self._pace == "realtime":
+                if self.pace == "realtime":
                     await self._wait_until_due(frame, started_s)
                 if self._stopped:
                     return

@@ -22,7 +22,8 @@ from paho.mqtt.properties import Properties
 
 from monitor.errors import PublishError
 from monitor.events import WireEvent
-from monitor.publish.outbox import Lost, Message, Outbox
+from monitor.publish.journal import Journal
+from monitor.publish.outbox import Lost, Message
 from monitor.publish.wire import gap
 
 logger = logging.getLogger(__name__)
@@ -43,8 +44,6 @@ class MqttSettings:
     """First part of every topic."""
     expiry_s: int = 3_600
     """The broker forgets an event that nobody fetched for so long."""
-    outbox_events: int = 10_000
-    """Events that wait for the broker before the oldest are dropped."""
     timeout_s: float = 10.0
     """A broker that answers nothing for so long is left and connected to again."""
     reconnect_least_s: float = 0.5
@@ -57,7 +56,7 @@ class MqttSettings:
     def __post_init__(self) -> None:
         if not self.prefix or set(self.prefix) & set("#+\x00"):
             raise ValueError(f"mqtt.prefix ({self.prefix!r}) must not be empty or hold '#' or '+'.")
-        for name in ("expiry_s", "outbox_events", "timeout_s", "reconnect_least_s"):
+        for name in ("expiry_s", "timeout_s", "reconnect_least_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"mqtt.{name} ({getattr(self, name):g}) must be more than 0.")
         if self.reconnect_most_s < self.reconnect_least_s:
@@ -74,17 +73,20 @@ class MqttPublisher:
         PublishError: On creation, where the address is not one of a broker.
     """
 
-    def __init__(self, settings: MqttSettings, node: str, stream: str) -> None:
+    def __init__(self, settings: MqttSettings, node: str, stream: str, journal: Journal) -> None:
         self._settings = settings
+        self._journal = journal
         self._address = _address(settings.url or "")
+        self._name = f"mqtt://{self._address.hostname}:{self._port}/{settings.prefix}"
         self._stream_topic = f"{settings.prefix}/{node}/{stream}"
         self._availability = f"{settings.prefix}/{node}/availability"
-        self._outbox = Outbox(settings.outbox_events)
         self._wakeup = asyncio.Event()
         self._connected = False
         self._closing = False
 
     async def __aenter__(self) -> Self:
+        self._position = self._journal.delivered_to(self._name)
+        self._journal.set_delivered(self._name, self._position)
         self._task = asyncio.create_task(self._run(), name="mqtt")
         return self
 
@@ -96,23 +98,37 @@ class MqttPublisher:
     ) -> None:
         self._closing = True
         self._wakeup.set()
-        if self._connected or self._outbox.first() is not None:
+        if self._connected or self.waiting:
             await asyncio.wait([self._task], timeout=self._settings.farewell_s)
-        if len(self._outbox):
-            logger.warning("MQTT: %d events could not be delivered", len(self._outbox))
+        if self.waiting:
+            later = "they follow after the next start" if self._journal.durable else "they are lost"
+            logger.warning("MQTT: %d events could not be delivered; %s", self.waiting, later)
         while not self._task.done():
             # Once is not always enough: asyncio.wait_for of Python 3.11 can swallow it.
             self._task.cancel()
             await asyncio.wait([self._task], timeout=_CANCEL_AGAIN_S)
 
     @property
-    def dropped(self) -> int:
-        """Events that the broker was away too long for."""
-        return self._outbox.dropped
+    def waiting(self) -> int:
+        """Events that the broker has not had yet."""
+        return self._journal.newest - self._position
+
+    async def check(self) -> None:
+        """Connect and leave again; no topic changes.
+
+        Raises:
+            PublishError: Nothing answers there, or it does not let the monitor in.
+        """
+        try:
+            async with self._client():
+                pass
+        except (aiomqtt.MqttError, OSError) as error:
+            raise PublishError(
+                f"{self._address.hostname}:{self._port} does not take the monitor in: {error}"
+            ) from error
 
     def publish(self, event: WireEvent) -> None:
-        """Put an event into the outbox."""
-        self._outbox.put(Message.of(event))
+        """Wake up: the journal has an event more."""
         self._wakeup.set()
 
     async def _run(self) -> None:
@@ -123,11 +139,8 @@ class MqttPublisher:
             try:
                 async with self._client() as client:
                     logger.info("MQTT: connected to %s", self._address.hostname)
-                    wait_s, reachable, self._connected = (
-                        self._settings.reconnect_least_s,
-                        True,
-                        True,
-                    )
+                    wait_s = self._settings.reconnect_least_s
+                    reachable = self._connected = True
                     return await self._deliver(client)
             except (aiomqtt.MqttError, OSError) as error:
                 if reachable:
@@ -141,13 +154,14 @@ class MqttPublisher:
         """Hand over what comes into the outbox; returns when it is empty and the monitor ends."""
         await client.publish(self._availability, "online", qos=1, retain=True)
         try:
-            while not (self._closing and self._outbox.first() is None):
-                while (item := self._outbox.first()) is not None:
+            while not (self._closing and not self.waiting):
+                self._wakeup.clear()
+                for item in self._journal.after(self._position):
                     await self._send(client, item)
-                    # Taken out only when the broker has it; meanwhile it may have been dropped.
-                    self._outbox.delivered(item)
-                if not self._closing:
-                    self._wakeup.clear()
+                    # Only when the broker has it: a crash repeats one event, and loses none.
+                    self._position = item.last if isinstance(item, Lost) else item.sequence
+                    self._journal.set_delivered(self._name, self._position)
+                if not self._closing and not self.waiting:
                     await self._wakeup.wait()
         except asyncio.CancelledError:
             await self._say_goodbye(client)
@@ -161,7 +175,7 @@ class MqttPublisher:
     async def _send(self, client: aiomqtt.Client, item: Message | Lost) -> None:
         """Hand one message to the broker; returns when it has it."""
         if isinstance(item, Lost):
-            kind, body = "stream.gap", gap(item, "broker_away", datetime.now(UTC))
+            kind, body = "stream.gap", gap(item, "expired", datetime.now(UTC))
         else:
             kind, body = item.kind, item.body
         if kind == "emotion.state":
@@ -179,11 +193,15 @@ class MqttPublisher:
             properties=_properties(self._settings.expiry_s),
         )
 
+    @property
+    def _port(self) -> int:
+        return self._address.port or _PORTS[self._address.scheme]
+
     def _client(self) -> aiomqtt.Client:
         address = self._address
         return aiomqtt.Client(
             hostname=address.hostname or "",
-            port=address.port or _PORTS[address.scheme],
+            port=self._port,
             username=unquote(address.username) if address.username else None,
             password=unquote(address.password) if address.password else None,
             tls_context=ssl.create_default_context() if address.scheme == "mqtts" else None,

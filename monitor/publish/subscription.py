@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 from urllib.parse import parse_qs
 
-from monitor.events import WireEvent
 from monitor.publish.wire import KINDS, PREFIX
+
+_SEQUENCE: Final = re.compile(r"[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +19,12 @@ class Subscription:
     kinds: frozenset[str] = frozenset(KINDS)
     transcript: bool = True
     """False for events without the words."""
+    since: int | None = None
+    """Sequence of the last event that the subscriber has; None for whatever comes from now on."""
 
     @classmethod
     def from_query(cls, query: str) -> Self:
-        """Read ``types=a,b&transcript=0``; both may be left out.
+        """Read ``types=a,b&transcript=0&since=SEQUENCE``; each may be left out.
 
         A type is given in full (``org.stser.emotion.state.v1``) or by its kind (``emotion.state``).
 
@@ -29,21 +33,26 @@ class Subscription:
         """
         given = parse_qs(query, keep_blank_values=True)
         for name, values in given.items():
-            if name not in {"types", "transcript"}:
-                raise ValueError(f"{name!r} is not known here; known are types and transcript.")
+            if name not in {"types", "transcript", "since"}:
+                raise ValueError(
+                    f"{name!r} is not known here; known are types, transcript and since."
+                )
             if len(values) > 1:
                 raise ValueError(f"{name} is given {len(values)} times; once is enough.")
         transcript = given.get("transcript", ["1"])[0]
         if transcript not in {"0", "1"}:
             raise ValueError(f"transcript ({transcript!r}) must be 0 or 1.")
-        if "types" not in given:
-            return cls(transcript=transcript == "1")
-        types = given["types"][0].split(",")
-        return cls(frozenset(_kind(name) for name in types), transcript == "1")
+        since = given.get("since", [None])[0]
+        if since is not None and not _SEQUENCE.fullmatch(since):
+            raise ValueError(f"since ({since!r}) must be a sequence: up to 20 digits.")
+        kinds = frozenset(KINDS)
+        if "types" in given:
+            kinds = frozenset(_kind(name) for name in given["types"][0].split(","))
+        return cls(kinds, transcript == "1", None if since is None else int(since))
 
-    def wants(self, event: WireEvent) -> bool:
-        """Whether the event was asked for."""
-        return event.kind in self.kinds
+    def wants(self, kind: str) -> bool:
+        """Whether events of this kind were asked for."""
+        return kind in self.kinds
 
 
 def _kind(name: str) -> str:

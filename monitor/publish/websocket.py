@@ -13,7 +13,7 @@ import http
 import json
 import logging
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Self, cast
@@ -27,6 +27,7 @@ from websockets.typing import Subprotocol
 
 from monitor.errors import PublishError
 from monitor.events import MonitorStarted, MonitorStopped, StateChanged, WireEvent
+from monitor.publish.journal import Journal
 from monitor.publish.outbox import Lost, Message, Outbox
 from monitor.publish.pages import SECURITY_HEADERS, host_allowed, is_loopback, load_pages
 from monitor.publish.subscription import Subscription
@@ -79,8 +80,9 @@ class WebSocketPublisher:
         PublishError: On entry, where the address cannot be listened on.
     """
 
-    def __init__(self, settings: WebSocketSettings) -> None:
+    def __init__(self, settings: WebSocketSettings, journal: Journal) -> None:
         self._settings = settings
+        self._journal = journal
         self._pages = load_pages()
         self._clients: set[_Client] = set()
         self._connections: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
@@ -151,12 +153,12 @@ class WebSocketPublisher:
                 self._listening = False
         whole, bare = Message.of(event), None
         for client in self._clients:
-            if not client.subscription.wants(event):
+            if not client.live or not client.subscription.wants(event.kind):
                 continue
             if client.subscription.transcript:
                 client.put(whole)
             else:
-                bare = bare or _without_transcript(event)
+                bare = bare or _without_transcript(whole)
                 client.put(bare)
 
     # --- HTTP ----------------------------------------------------------------------------------
@@ -224,12 +226,11 @@ class WebSocketPublisher:
         assert connection.request is not None
         subscription = Subscription.from_query(connection.request.path.partition("?")[2])
         client = _Client(subscription, Outbox(self._settings.queue_events))
-        if self._state is not None and subscription.wants(self._state):
-            client.put(Message.of(self._state))
         self._clients.add(client)
         try:
             async with asyncio.TaskGroup() as tasks:
                 receiving = tasks.create_task(self._receive(connection, client))
+                await self._send_past(connection, client)
                 await self._send_events(connection, client)
                 receiving.cancel()
             await connection.close(CloseCode.GOING_AWAY, "the monitor has stopped")
@@ -238,12 +239,36 @@ class WebSocketPublisher:
         finally:
             self._clients.discard(client)
 
+    async def _send_past(self, connection: ServerConnection, client: _Client) -> None:
+        """The current state, then what the client has missed; it is live when there is no more."""
+        subscription, journal = client.subscription, self._journal
+        if self._state is not None and subscription.wants(self._state.kind):
+            await self._send(connection, self._state.body)
+        position = journal.newest if subscription.since is None else subscription.since
+        if position > journal.newest:
+            if journal.newest:
+                lost = Lost(journal.source, 1, journal.newest, journal.newest)
+                await self._send(connection, _gap(lost, "journal_lost"))
+            position = journal.newest
+        # Everything is in the journal before it is published: nothing falls between the two.
+        while missed := journal.after(position):
+            for item in missed:
+                position = item.last if isinstance(item, Lost) else item.sequence
+                if isinstance(item, Lost):
+                    await self._send(connection, _gap(item, "expired"))
+                elif subscription.wants(item.kind):
+                    whole = subscription.transcript
+                    await self._send(
+                        connection, (item if whole else _without_transcript(item)).body
+                    )
+        client.live = True
+
     async def _send_events(self, connection: ServerConnection, client: _Client) -> None:
         """Send what comes into the outbox until the client is closed and the outbox is empty."""
         while True:
             while (item := client.outbox.first()) is not None:
                 client.outbox.delivered(item)
-                body = item.body if isinstance(item, Message) else _slow_client(item)
+                body = item.body if isinstance(item, Message) else _gap(item, "slow_client")
                 await self._send(connection, body)
             if client.closed:
                 return
@@ -288,6 +313,8 @@ class _Client:
     subscription: Subscription
     outbox: Outbox
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    live: bool = False
+    """True where it has had the past, and gets what happens."""
     closed: bool = False
     """True where nothing more will come: it left, or the monitor ends."""
 
@@ -300,12 +327,12 @@ class _Client:
         self.news.set()
 
 
-def _without_transcript(event: WireEvent) -> Message:
-    return Message(event.source, event.kind, event.sequence, body_without_transcript(event))
+def _without_transcript(message: Message) -> Message:
+    return replace(message, body=body_without_transcript(message.body))
 
 
-def _slow_client(lost: Lost) -> bytes:
-    return gap(lost, "slow_client", datetime.now(UTC))
+def _gap(lost: Lost, reason: str) -> bytes:
+    return gap(lost, reason, datetime.now(UTC))
 
 
 def _only(request: Request, header: str) -> str | None:

@@ -83,8 +83,12 @@ class WireEncoder:
         self._clock = clock
         self._transcript = transcript
         self._sequence = 0
-        # Sequences start at 1 in every run, so the identifier needs something of the run.
+        # Without a journal every run starts at 1, so the identifier needs something of the run.
         self._run = uuid.uuid4().hex[:12]
+
+    def continue_after(self, sequence: int) -> None:
+        """Go on with the numbering of an earlier run, whose last event had this sequence."""
+        self._sequence = sequence
 
     def encode(self, happening: Happening) -> WireEvent:
         """The next event of this source."""
@@ -120,11 +124,11 @@ def without_transcript(data: Json) -> Json:
     return data | {"transcript": None, "salience": data["salience"] | {"words": []}}
 
 
-def body_without_transcript(event: WireEvent) -> bytes:
+def body_without_transcript(body: bytes) -> bytes:
     """The bytes of an event for a consumer that asked for no words."""
-    if not isinstance(event.happening, UtteranceEmotion):
-        return event.body
-    tree = json.loads(event.body)
+    tree = json.loads(body)
+    if "transcript" not in tree["data"]:
+        return body
     return to_json(tree | {"data": without_transcript(tree["data"])})
 
 

@@ -26,6 +26,8 @@ from monitor.events import (
     WireEvent,
     Word,
 )
+from monitor.ports import Publisher
+from monitor.publish.journal import Journal, JournalSettings
 from monitor.publish.wire import WireEncoder
 from stser_core.ensemble import Verdict
 from stser_core.explain import Salience
@@ -93,6 +95,18 @@ def encoded(*happenings: Happening, transcript: bool = True) -> list[WireEvent]:
     """Happenings as consecutive events of one source."""
     encoder = WireEncoder("node", "mic", clock=lambda: NOON, transcript=transcript)
     return [encoder.encode(happening) for happening in happenings]
+
+
+def in_memory() -> Journal:
+    """An empty journal of the source of these events."""
+    return Journal(None, "/stser/node/mic", JournalSettings())
+
+
+def announce(journal: Journal, publisher: Publisher, *events: WireEvent) -> None:
+    """What the pipeline does with each event."""
+    for event in events:
+        journal.append(event)
+        publisher.publish(event)
 
 
 def numbered(count: int) -> list[WireEvent]:

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiomqtt
@@ -15,16 +16,30 @@ import pytest
 
 from monitor.errors import PublishError
 from monitor.events import StateChanged
+from monitor.publish.journal import Journal, JournalSettings
 from monitor.publish.mqtt import CONTENT_TYPE, MqttPublisher, MqttSettings
 from tests.support.broker import Mosquitto
-from tests.support.happenings import EVERY, STATE, encoded, numbered
+from tests.support.happenings import EVERY, STATE, announce, encoded, in_memory, numbered
 
 DEADLINE_S = 30.0
 QUICK: dict[str, Any] = {"reconnect_least_s": 0.05, "reconnect_most_s": 0.2, "timeout_s": 1.0}
 
 
-def publisher_to(url: str, **settings: Any) -> MqttPublisher:
-    return MqttPublisher(MqttSettings(url=url, **{**QUICK, **settings}), "node", "mic")
+def publisher_to(url: str, journal: Journal, **settings: Any) -> MqttPublisher:
+    return MqttPublisher(MqttSettings(url=url, **{**QUICK, **settings}), "node", "mic", journal)
+
+
+@asynccontextmanager
+async def publishing(
+    url: str, journal: Journal | None = None, **settings: Any
+) -> AsyncIterator[tuple[Journal, MqttPublisher]]:
+    journal = journal or in_memory()
+    async with (
+        asyncio.timeout(DEADLINE_S),
+        journal,
+        publisher_to(url, journal, **settings) as publisher,
+    ):
+        yield journal, publisher
 
 
 @asynccontextmanager
@@ -98,9 +113,8 @@ def test_events_arrive_in_order_with_their_bytes_between_online_and_offline(
 
     async def main() -> list[aiomqtt.Message]:
         async with listening(mosquitto) as client:
-            async with publisher_to(mosquitto.url) as publisher:
-                for event in events:
-                    publisher.publish(event)
+            async with publishing(mosquitto.url) as (journal, publisher):
+                announce(journal, publisher, *events)
             return await until(client, AVAILABILITY, b"offline")
 
     online, *rest = asyncio.run(main())
@@ -121,9 +135,8 @@ def test_state_and_availability_wait_for_who_subscribes_later(mosquitto: Mosquit
     first, second = encoded(calm, STATE)
 
     async def main() -> dict[str, Any]:
-        async with publisher_to(mosquitto.url) as publisher:
-            publisher.publish(first)
-            publisher.publish(second)
+        async with publishing(mosquitto.url) as (journal, publisher):
+            announce(journal, publisher, first, second)
         async with listening(mosquitto) as client:
             return {message.topic.value: message.payload for message in await messages(client, 2)}
 
@@ -137,7 +150,7 @@ def test_monitor_that_vanishes_is_announced_by_its_will(mosquitto: Mosquitto) ->
         async with (
             listening(mosquitto, AVAILABILITY) as client,
             relay_to(mosquitto) as relay,
-            publisher_to(f"mqtt://127.0.0.1:{relay.port}"),
+            publishing(f"mqtt://127.0.0.1:{relay.port}"),
         ):
             online = await messages(client, 1)
             relay.cut()
@@ -158,10 +171,8 @@ def test_broker_that_comes_late_gets_everything_from_the_start(
             asked.set()
             writer.close()
 
-        publisher = publisher_to(mosquitto.url, farewell_s=DEADLINE_S)
-        async with publisher:
-            for event in numbered(20):
-                publisher.publish(event)
+        async with publishing(mosquitto.url, farewell_s=DEADLINE_S) as (journal, publisher):
+            announce(journal, publisher, *numbered(20))
             async with await asyncio.start_server(hang_up, "127.0.0.1", mosquitto.port):
                 await asked.wait()
             await asyncio.to_thread(mosquitto.start)
@@ -169,7 +180,7 @@ def test_broker_that_comes_late_gets_everything_from_the_start(
 
     with caplog.at_level(logging.INFO):
         publisher = asyncio.run(main())
-    assert (len(publisher._outbox), publisher.dropped) == (0, 0)
+    assert publisher.waiting == 0
     # A broker that is away is one warning, not one for each try.
     assert sum("trying again" in message for message in caplog.messages) == 1
 
@@ -181,45 +192,83 @@ def test_broker_lost_in_the_middle_takes_all_that_was_said_once_it_is_back(
     before, after = numbered(40)[:20], numbered(40)[20:]
 
     async def main() -> MqttPublisher:
-        publisher = publisher_to(mosquitto.url, farewell_s=DEADLINE_S)
-        async with publisher:
+        async with publishing(mosquitto.url, farewell_s=DEADLINE_S) as (journal, publisher):
             async with listening(mosquitto, "stser/node/mic/event/#") as client:
-                for event in before:
-                    publisher.publish(event)
+                announce(journal, publisher, *before)
                 await messages(client, len(before))
             getattr(mosquitto, fault)()
-            for event in after:
-                publisher.publish(event)
+            announce(journal, publisher, *after)
             await asyncio.to_thread(mosquitto.start if fault == "kill" else mosquitto.restart)
         return publisher
 
-    publisher = asyncio.run(main())
-    assert (len(publisher._outbox), publisher.dropped) == (0, 0)
+    assert asyncio.run(main()).waiting == 0
 
 
-def test_outbox_that_is_full_drops_the_oldest_and_the_topic_says_so(mosquitto: Mosquitto) -> None:
-    events = numbered(10)
-    mosquitto.stop()
+def test_what_the_broker_has_not_had_follows_after_the_next_start(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    events = numbered(40)
 
-    async def main() -> tuple[int, list[aiomqtt.Message]]:
-        publisher = publisher_to(mosquitto.url, outbox_events=3, reconnect_least_s=0.2)
-        for event in events:
-            publisher.publish(event)
+    def journal() -> Journal:
+        return Journal(tmp_path / "journal", "/stser/node/mic", JournalSettings())
+
+    async def main() -> list[Any]:
+        # The first run delivers some; the second finds no broker; the third delivers the rest.
+        async with listening(mosquitto, "stser/node/mic/event/#") as client:
+            async with publishing(mosquitto.url, journal()) as (kept, publisher):
+                announce(kept, publisher, *events[:10])
+            first = await messages(client, 10)
+        mosquitto.stop()
+        async with publishing(mosquitto.url, journal(), farewell_s=0.05) as (kept, publisher):
+            announce(kept, publisher, *events[10:30])
         await asyncio.to_thread(mosquitto.start)
-        async with listening(mosquitto, "stser/node/mic/event/#") as client, publisher:
-            return publisher.dropped, await messages(client, 4)
+        async with listening(mosquitto, "stser/node/mic/event/#") as client:
+            async with publishing(mosquitto.url, journal()) as (kept, publisher):
+                announce(kept, publisher, *events[30:])
+            return [m.payload for m in [*first, *await messages(client, 30)]]
 
-    dropped, (gap, *rest) = asyncio.run(main())
-    assert dropped == 7
+    assert asyncio.run(main()) == [event.body for event in events]
+
+
+def test_broker_that_is_new_gets_what_happens_and_not_the_whole_history(
+    mosquitto: Mosquitto,
+) -> None:
+    events = numbered(10)
+
+    async def main() -> list[Any]:
+        async with in_memory() as journal, listening(mosquitto, "stser/node/mic/event/#") as client:
+            for event in events[:7]:
+                journal.append(event)
+            async with publisher_to(mosquitto.url, journal) as publisher:
+                announce(journal, publisher, *events[7:])
+            return [message.payload for message in await messages(client, 3)]
+
+    assert asyncio.run(main()) == [event.body for event in events[7:]]
+
+
+def test_events_that_expired_before_the_broker_came_are_reported_as_a_gap(
+    mosquitto: Mosquitto,
+) -> None:
+    events = numbered(64)
+
+    async def main() -> list[aiomqtt.Message]:
+        journal = Journal(None, "/stser/node/mic", JournalSettings(max_events=3))
+        publisher = publisher_to(mosquitto.url, journal)
+        async with journal, listening(mosquitto, "stser/node/mic/event/#") as client, publisher:
+            # All in one go: nothing can be sent in between.
+            announce(journal, publisher, *events)
+            return await messages(client, 4)
+
+    gap, *rest = asyncio.run(main())
     assert gap.topic.value == "stser/node/mic/event/stream.gap"
     assert isinstance(gap.payload, bytes)
     assert json.loads(gap.payload)["data"] == {
         "from_sequence": "00000000000000000001",
-        "to_sequence": "00000000000000000007",
-        "dropped": 7,
-        "reason": "broker_away",
+        "to_sequence": "00000000000000000061",
+        "dropped": 61,
+        "reason": "expired",
     }
-    assert [message.payload for message in rest] == [event.body for event in events[7:]]
+    assert [message.payload for message in rest] == [event.body for event in events[61:]]
 
 
 def test_monitor_ends_in_time_without_a_broker_and_says_what_was_not_delivered(
@@ -228,12 +277,11 @@ def test_monitor_ends_in_time_without_a_broker_and_says_what_was_not_delivered(
     mosquitto.stop()
 
     async def main() -> None:
-        async with asyncio.timeout(DEADLINE_S), publisher_to(mosquitto.url, farewell_s=0.1) as p:
-            for event in numbered(3):
-                p.publish(event)
+        async with publishing(mosquitto.url, farewell_s=0.1) as (journal, publisher):
+            announce(journal, publisher, *numbered(3))
 
     asyncio.run(main())
-    assert "MQTT: 3 events could not be delivered" in caplog.messages
+    assert "MQTT: 3 events could not be delivered; they are lost" in caplog.messages
 
 
 @pytest.mark.parametrize(
@@ -242,18 +290,18 @@ def test_monitor_ends_in_time_without_a_broker_and_says_what_was_not_delivered(
 )
 def test_address_of_no_broker_is_refused_with_the_rule(url: str) -> None:
     with pytest.raises(PublishError, match=r"--mqtt-url: .*Write mqtt://"):
-        publisher_to(url)
+        publisher_to(url, in_memory())
 
 
 def test_password_is_in_no_error_text() -> None:
     with pytest.raises(PublishError) as refused:
-        publisher_to("mqtt://user:secret@host:port")
+        publisher_to("mqtt://user:secret@host:port", in_memory())
     assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("prefix", "a/#"), ("prefix", ""), ("outbox_events", 0), ("reconnect_most_s", 0.01)],
+    [("prefix", "a/#"), ("prefix", ""), ("expiry_s", 0), ("reconnect_most_s", 0.01)],
 )
 def test_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"mqtt\.{name}"):

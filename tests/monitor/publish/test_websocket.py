@@ -18,10 +18,20 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from monitor.errors import PublishError
 from monitor.events import StateChanged
+from monitor.publish.journal import Journal, JournalSettings
 from monitor.publish.pages import load_pages
 from monitor.publish.websocket import WebSocketPublisher, WebSocketSettings
 from monitor.publish.wire import KINDS
-from tests.support.happenings import EVERY, STARTED, STATE, UTTERANCE, encoded, numbered
+from tests.support.happenings import (
+    EVERY,
+    STARTED,
+    STATE,
+    UTTERANCE,
+    announce,
+    encoded,
+    in_memory,
+    numbered,
+)
 
 DEADLINE_S = 20.0
 
@@ -30,7 +40,8 @@ DEADLINE_S = 20.0
 async def serving(**settings: Any) -> AsyncIterator[WebSocketPublisher]:
     async with (
         asyncio.timeout(DEADLINE_S),
-        WebSocketPublisher(WebSocketSettings(port=0, **settings)) as publisher,
+        in_memory() as journal,
+        WebSocketPublisher(WebSocketSettings(port=0, **settings), journal) as publisher,
     ):
         yield publisher
 
@@ -185,6 +196,112 @@ def test_message_beyond_the_limit_ends_the_connection_of_its_sender_only() -> No
     asyncio.run(main())
 
 
+# --- resuming ----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def journalled(
+    journal: Journal, **settings: Any
+) -> AsyncIterator[tuple[Journal, WebSocketPublisher]]:
+    async with (
+        asyncio.timeout(DEADLINE_S),
+        journal,
+        WebSocketPublisher(WebSocketSettings(port=0, **settings), journal) as publisher,
+    ):
+        yield journal, publisher
+
+
+def test_who_comes_back_gets_what_it_missed_and_then_what_happens() -> None:
+    events = numbered(300)
+
+    async def main() -> list[bytes]:
+        async with journalled(in_memory()) as (journal, publisher):
+            announce(journal, publisher, *events[:250])
+            async with subscribe(publisher, f"?since={events[9].sequence:020d}") as client:
+                seen = await received(client, 240)
+                announce(journal, publisher, *events[250:])
+                return seen + await received(client, 50)
+
+    assert asyncio.run(main()) == [event.body for event in events[10:]]
+
+
+def test_events_while_the_past_is_sent_come_once_and_in_order() -> None:
+    events = numbered(200)
+
+    async def main() -> list[bytes]:
+        async with journalled(in_memory()) as (journal, publisher):
+            announce(journal, publisher, *events[:100])
+            async with subscribe(publisher, "?since=0") as client:
+                seen = []
+                for event in events[100:]:
+                    announce(journal, publisher, event)
+                    seen += await received(client, 1)
+                return seen + await received(client, 100)
+
+    assert asyncio.run(main()) == [event.body for event in events]
+
+
+def test_current_state_comes_before_what_was_missed() -> None:
+    state, *others = encoded(STATE, *EVERY)
+
+    async def main() -> list[bytes]:
+        async with journalled(in_memory()) as (journal, publisher):
+            announce(journal, publisher, state, *others[:3])
+            async with subscribe(publisher, "?since=2") as client:
+                return await received(client, 3)
+
+    assert asyncio.run(main()) == [state.body, others[1].body, others[2].body]
+
+
+def test_what_the_journal_no_longer_has_is_reported_as_a_gap() -> None:
+    events = numbered(64)
+    journal = Journal(None, "/stser/node/mic", JournalSettings(max_events=10))
+
+    async def main() -> list[dict[str, Any]]:
+        async with journalled(journal) as (_, publisher):
+            announce(journal, publisher, *events)
+            async with subscribe(publisher, "?since=5") as client:
+                return [json.loads(body) for body in await received(client, 11)]
+
+    gap, *rest = asyncio.run(main())
+    assert gap["type"] == "org.stser.stream.gap.v1"
+    assert (int(gap["data"]["from_sequence"]), int(gap["data"]["to_sequence"])) == (6, 54)
+    assert (gap["data"]["dropped"], gap["data"]["reason"]) == (49, "expired")
+    assert [int(event["sequence"]) for event in rest] == list(range(55, 65))
+
+
+def test_sequence_from_before_the_journal_was_removed_is_answered_with_a_gap() -> None:
+    events = numbered(3)
+
+    async def main() -> list[dict[str, Any]]:
+        async with journalled(in_memory()) as (journal, publisher):
+            announce(journal, publisher, *events[:2])
+            async with subscribe(publisher, "?since=99999999999999999999") as client:
+                (gap,) = await received(client, 1)
+                await subscribed(publisher)
+                announce(journal, publisher, events[2])
+                return [json.loads(body) for body in (gap, *await received(client, 1))]
+
+    gap, event = asyncio.run(main())
+    assert (gap["data"]["reason"], gap["data"]["dropped"]) == ("journal_lost", 2)
+    assert event["sequence"] == "00000000000000000003"
+
+
+def test_past_is_filtered_as_the_present_is() -> None:
+    events = encoded(*EVERY)
+
+    async def main() -> dict[str, Any]:
+        async with journalled(in_memory()) as (journal, publisher):
+            announce(journal, publisher, *events)
+            query = "?since=0&types=emotion.utterance&transcript=0"
+            async with subscribe(publisher, query) as client:
+                return json.loads((await received(client, 1))[0])
+
+    event = asyncio.run(main())
+    assert event["type"] == "org.stser.emotion.utterance.v1"
+    assert event["data"]["transcript"] is None
+
+
 # --- slow and stuck clients --------------------------------------------------------------------
 
 
@@ -244,8 +361,8 @@ def test_end_of_the_monitor_reaches_clients_after_the_last_event_despite_a_stuck
     (event,) = numbered(1)
 
     async def main() -> tuple[list[bytes], int | None]:
-        publisher = WebSocketPublisher(WebSocketSettings(port=0))
-        async with asyncio.timeout(DEADLINE_S), publisher:
+        publisher = WebSocketPublisher(WebSocketSettings(port=0), in_memory())
+        async with asyncio.timeout(DEADLINE_S), publisher._journal, publisher:
             client = await subscribe(publisher)
             stuck = await asyncio.to_thread(stuck_client, port_of(publisher))
             await subscribed(publisher, 2)
@@ -316,7 +433,7 @@ def test_name_re_bound_to_this_machine_is_refused(path: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_address_that_others_can_reach_is_refused_with_the_remedy(host: str) -> None:
     async def main() -> None:
-        async with WebSocketPublisher(WebSocketSettings(host=host)):
+        async with WebSocketPublisher(WebSocketSettings(host=host), in_memory()):
             pass
 
     with pytest.raises(PublishError, match=r"not a loopback address.*reverse proxy"):

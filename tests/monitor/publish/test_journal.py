@@ -1,0 +1,250 @@
+"""What is kept of the events: over kills, full disks, age, and other people's files."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.errors import UsageError
+from monitor.events import WireEvent
+from monitor.publish.journal import Journal, JournalSettings, journal_path
+from monitor.publish.outbox import Lost, Message
+from tests.support.happenings import numbered
+
+SOURCE = "/stser/node/mic"
+EVENTS = numbered(300)
+
+
+def journal(path: Path | None, source: str = SOURCE, **settings: Any) -> Journal:
+    return Journal(path, source, JournalSettings(**settings))
+
+
+async def append(kept: Journal, *events: WireEvent) -> Journal:
+    async with kept:
+        for event in events:
+            kept.append(event)
+    return kept
+
+
+def sequences(items: list[Message | Lost]) -> list[int]:
+    assert all(isinstance(item, Message) for item in items)
+    return [item.sequence for item in items if isinstance(item, Message)]
+
+
+def test_events_are_read_back_as_they_were_after_a_restart(tmp_path: Path) -> None:
+    async def main() -> list[Message | Lost]:
+        await append(journal(tmp_path / "j"), *EVENTS[:5])
+        async with journal(tmp_path / "j") as kept:
+            assert kept.newest == 5
+            return kept.after(2)
+
+    assert asyncio.run(main()) == [Message.of(event) for event in EVENTS[2:5]]
+
+
+def test_only_the_user_may_read_the_file(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with journal(tmp_path / "state" / "j") as kept:
+            kept.append(EVENTS[0])
+            for file in (tmp_path / "state").iterdir():
+                assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+    before = os.umask(0)
+    try:
+        asyncio.run(main())
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+
+
+def test_what_was_appended_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
+    writer = textwrap.dedent(
+        f"""
+        import asyncio
+        from pathlib import Path
+        from monitor.publish.journal import Journal, JournalSettings
+        from tests.support.happenings import numbered
+        async def main():
+            path = Path({str(tmp_path / "j")!r})
+            async with Journal(path, {SOURCE!r}, JournalSettings()) as kept:
+                for event in numbered(kept.newest + 100_000)[kept.newest:]:
+                    kept.append(event)
+                    print(event.sequence, flush=True)
+        asyncio.run(main())
+        """
+    )
+    announced = 0
+    for lines in (1, 7, 40):
+        process = subprocess.Popen(
+            [sys.executable, "-c", writer], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        for _ in range(lines):
+            announced = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+        announced = max([announced, *map(int, process.stdout.read().split("\n")[:-1])])
+        process.wait()
+        process.stdout.close()
+
+    async def main() -> tuple[int, list[int]]:
+        async with journal(tmp_path / "j") as kept:
+            return kept.newest, sequences(kept.after(0, limit=1_000_000))
+
+    newest, found = asyncio.run(main())
+    # One more may be there: committed, and killed before it was announced.
+    assert announced <= newest <= announced + 1
+    assert found == list(range(1, newest + 1))
+
+
+def test_oldest_give_way_by_number_and_by_age_but_never_the_newest() -> None:
+    now = 0.0
+
+    async def main() -> None:
+        nonlocal now
+        settings = JournalSettings(max_events=20, max_age_h=1.0)
+        async with Journal(None, SOURCE, settings, clock=lambda: now) as kept:
+            for event in EVENTS[:64]:
+                kept.append(event)
+            gap, *rest = kept.after(0)
+            assert gap == Lost(SOURCE, 1, 44, 44)
+            assert sequences(rest) == list(range(45, 65))
+            now = 3_601.0
+            for event in EVENTS[64:128]:
+                kept.append(event)
+            now = 7_300.0
+            kept._expire()
+            assert sequences(kept.after(127)) == [128]
+            assert kept.after(0)[0] == Lost(SOURCE, 1, 127, 127)
+
+    asyncio.run(main())
+
+
+def test_reading_goes_on_where_the_last_read_ended() -> None:
+    async def main() -> None:
+        async with journal(None) as kept:
+            for event in EVENTS:
+                kept.append(event)
+            read: list[int] = []
+            while found := kept.after(read[-1] if read else 0, limit=7):
+                read += sequences(found)
+            assert read == [event.sequence for event in EVENTS]
+
+    asyncio.run(main())
+
+
+def test_position_of_a_consumer_survives_and_a_new_one_starts_at_the_end(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with journal(tmp_path / "j") as kept:
+            for event in EVENTS[:9]:
+                kept.append(event)
+            assert kept.delivered_to("broker") == 9
+            kept.set_delivered("broker", 4)
+        async with journal(tmp_path / "j") as kept:
+            assert kept.delivered_to("broker") == 4
+            assert kept.delivered_to("another") == 9
+
+    asyncio.run(main())
+
+
+def test_full_disk_costs_durability_and_no_event_and_heals(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 0.0
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    async def main() -> None:
+        nonlocal now
+        kept = Journal(tmp_path / "j", SOURCE, JournalSettings(), clock=lambda: now)
+        async with kept:
+            for event in EVENTS[:5]:
+                kept.append(event)
+            kept.set_delivered("broker", 3)
+            # No file may grow: what a full disk does to a write.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+            try:
+                for event in EVENTS[5:10]:
+                    kept.append(event)
+                assert not kept.durable
+                assert sequences(kept.after(5)) == [6, 7, 8, 9, 10]
+                assert kept.delivered_to("broker") == 3
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            now = 31.0
+            kept.append(EVENTS[10])
+            assert kept.durable
+        async with journal(tmp_path / "j") as kept:
+            assert sequences(kept.after(0)) == list(range(1, 12))
+
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with caplog.at_level(logging.WARNING):
+            asyncio.run(main())
+    finally:
+        signal.signal(signal.SIGXFSZ, before)
+    assert ["cannot be written" in caplog.messages[0], len(caplog.messages)] == [True, 2]
+
+
+def test_second_process_on_the_same_file_is_refused_or_goes_without(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with journal(tmp_path / "j"):
+            with pytest.raises(UsageError, match=r"another monitor.*--stream"):
+                await append(journal(tmp_path / "j"))
+            other = Journal(tmp_path / "j", SOURCE, JournalSettings(), required=False)
+            async with other:
+                other.append(EVENTS[0])
+                assert not other.durable
+
+    asyncio.run(main())
+    assert "in memory only" in caplog.text
+
+
+def test_file_of_another_source_or_version_or_of_no_journal_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("dear diary " * 1_000)
+    asyncio.run(append(journal(tmp_path / "theirs", "/stser/node/kitchen"), EVENTS[0]))
+    asyncio.run(append(journal(tmp_path / "newer"), EVENTS[0]))
+    with sqlite3.connect(tmp_path / "newer") as database:
+        database.execute("PRAGMA user_version = 9")
+    database.close()
+    for name, told in [
+        ("text", "not a journal"),
+        ("theirs", "belongs to /stser/node/kitchen"),
+        ("newer", "version 9"),
+    ]:
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(UsageError, match=told):
+            asyncio.run(append(journal(tmp_path / name)))
+        assert (tmp_path / name).read_bytes() == before
+
+
+def test_folder_that_cannot_be_written_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"--journal .*file/j: cannot be written.*'off'"):
+        asyncio.run(append(journal(tmp_path / "file" / "j")))
+
+
+def test_state_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert journal_path("node", "mic") == tmp_path / "stser-monitor" / "node.mic.sqlite3"
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", "/home/robot")
+    expected = Path("/home/robot/.local/state/stser-monitor/node.mic.sqlite3")
+    assert journal_path("node", "mic") == expected
+
+
+@pytest.mark.parametrize(("name", "value"), [("max_age_h", 0.0), ("max_events", 0)])
+def test_setting_out_of_range_is_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"journal\.{name}"):
+        JournalSettings(**{name: value})  # type: ignore[arg-type]
