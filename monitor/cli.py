@@ -62,6 +62,12 @@ def parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"%(prog)s {version('stser-monitor')}"
     )
     flags.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
+    flags.add_argument(
+        "--doctor",
+        action="store_true",
+        help="check devices, models, port and broker, say what to do about each problem, and exit "
+        "(as JSON with --log-format json)",
+    )
     _add_input_flags(flags.add_argument_group("audio in"))
     _add_model_flags(flags.add_argument_group("models"))
     _add_output_flags(flags.add_argument_group("events out"))
@@ -186,6 +192,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_logging(settings.log_format)
         if "list_devices" in flags:
             return _list_devices()
+        if "doctor" in flags:
+            return _examine(settings)
         return asyncio.run(_run(settings, flags))
     except MonitorError as error:
         sys.stderr.write(f"stser-monitor: {error}\n")
@@ -210,6 +218,17 @@ def _list_devices() -> int:
     if not devices:
         sys.stderr.write("No microphone found. Plug one in, or try --input FILE.\n")
     return 0
+
+
+def _examine(settings: MonitorSettings) -> int:
+    from monitor.doctor import as_json, examine, exit_code, page
+
+    logging.getLogger().setLevel(logging.ERROR)  # the findings say it all
+    if sys.stderr.isatty():
+        sys.stderr.write("Listening for three seconds: say something.\n")
+    findings = asyncio.run(examine(settings))
+    sys.stdout.write(as_json(findings) if settings.log_format == "json" else page(findings))
+    return exit_code(findings)
 
 
 async def _run(settings: MonitorSettings, flags: argparse.Namespace) -> int:
