@@ -198,6 +198,38 @@ def test_without_a_microphone_the_bundled_conversation_is_played_live(
     assert "http://127.0.0.1:" in monitor.log
 
 
+def test_subscriber_that_resumes_after_a_kill_gets_every_event_once_and_unchanged(
+    talk: Path, tmp_path: Path
+) -> None:
+    environment = {"XDG_STATE_HOME": str(tmp_path)}
+    flags = ["--input", talk, "--pace", "realtime", "--ws-port", "0", "--node", "robot"]
+
+    async def listened(count: int, query: str) -> list[Event]:
+        """The first events after a start; then the monitor is killed."""
+        async with running_monitor(*flags, environment=environment) as monitor:
+            address = f"ws://127.0.0.1:{await monitor.port()}/events{query}"
+            async with connect(address, compression=None) as socket:
+                seen: list[Event] = []
+                while len(seen) < count:
+                    event = json.loads(await socket.recv())
+                    # Provisional events have no number, and are never told again.
+                    seen += [event] if "sequence" in event else []
+            await monitor.end(signal.SIGKILL)
+            return seen
+
+    async def main() -> tuple[list[Event], list[Event]]:
+        async with asyncio.timeout(2 * DEADLINE_S):
+            before = await listened(4, "?since=0")
+            return before, await listened(6, f"?since={before[1]['sequence']}")
+
+    before, after = asyncio.run(main())
+    assert [int(event["sequence"]) for event in before] == [1, 2, 3, 4]
+    assert [int(event["sequence"]) for event in after] == [3, 4, 5, 6, 7, 8]
+    assert after[:2] == before[2:]
+    starts = [event for event in after if event["type"] == "org.stser.monitor.started.v1"]
+    assert len(starts) == 1, "the second run goes on with the numbering of the first"
+
+
 # --- files -------------------------------------------------------------------------------------
 
 
