@@ -36,6 +36,7 @@ FLAG_SETTINGS = {
     "ws_host": "websocket.host",
     "ws_port": "websocket.port",
     "ws": "websocket.enabled",
+    "ws_token_file": "websocket.token_file",
     "allow_origin": "websocket.allow_origins",
     "max_clients": "websocket.max_clients",
     "mqtt_url": "mqtt.url",
@@ -138,6 +139,11 @@ def _add_output_flags(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--no-ws", dest="ws", action="store_false", help="no dashboard and no WebSocket"
+    )
+    group.add_argument(
+        "--ws-token-file",
+        metavar="FILE",
+        help="file with the token that clients must show; needed for an address that others reach",
     )
     group.add_argument(
         "--allow-origin",

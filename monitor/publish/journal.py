@@ -188,6 +188,14 @@ class Journal:
             # At worst the consumer gets some events once more after a restart.
             logger.debug("the journal could not note what %s has had: %s", consumer, error)
 
+    def waiting(self) -> dict[str, int]:
+        """Events that each consumer that reads from here has not had yet."""
+        try:
+            rows = self._database.execute("SELECT consumer, sequence FROM delivered").fetchall()
+        except sqlite3.Error:
+            return {}
+        return {str(consumer): self._newest - int(sequence) for consumer, sequence in rows}
+
     def _open(self, path: Path) -> None:
         try:
             self._lock = _locked(path)

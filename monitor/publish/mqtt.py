@@ -127,22 +127,6 @@ class MqttPublisher:
                 f"{self._address.hostname}:{self._port} does not take the monitor in: {error}"
             ) from error
 
-    async def check(self) -> None:
-        """Connect and leave again; no topic changes.
-
-        Raises:
-            PublishError: Nothing answers there, or it does not let the monitor in.
-        """
-        address = self._address
-        try:
-            async with self._client():
-                pass
-        except (aiomqtt.MqttError, OSError) as error:
-            port = address.port or _PORTS[address.scheme]
-            raise PublishError(
-                f"{address.hostname}:{port} does not take the monitor in: {error}"
-            ) from error
-
     def publish(self, event: WireEvent) -> None:
         """Wake up: the journal has an event more."""
         self._wakeup.set()

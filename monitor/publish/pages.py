@@ -1,12 +1,10 @@
-"""What is served over HTTP beside the events: the dashboard and the schemas, and who may ask for them."""
+"""What is served over HTTP beside the events: the dashboard and the schemas."""
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 DASHBOARD: Final = Path(__file__).parents[1] / "dashboard"
 SCHEMAS: Final = Path(__file__).parent / "schemas"
@@ -29,7 +27,6 @@ _CONTENT_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".json": "application/schema+json",
 }
-_LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +50,3 @@ def load_pages() -> dict[str, Page]:
 
 def _page(file: Path) -> Page:
     return Page(_CONTENT_TYPES[file.suffix], file.read_bytes())
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is reached from this machine only."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def host_allowed(host: str, bound: str) -> bool:
-    """Whether a request's ``Host`` is a name of this server, which listens on ``bound``.
-
-    Another name means that a page of another site had its own name re-bound to this machine (DNS
-    rebinding), and would be let in as if it were ours.
-    """
-    try:
-        return urlsplit(f"//{host}").hostname in (*_LOOPBACK_NAMES, bound)
-    except ValueError:
-        return False

@@ -8,6 +8,7 @@ most its outbox, and no other client waits for it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import http
 import json
@@ -15,6 +16,7 @@ import logging
 import weakref
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
@@ -27,9 +29,12 @@ from websockets.typing import Subprotocol
 
 from monitor.errors import PublishError
 from monitor.events import MonitorStarted, MonitorStopped, StateChanged, WireEvent
+from monitor.metrics import CONTENT_TYPE as METRICS_TYPE
+from monitor.metrics import Metrics
+from monitor.publish.guard import Guard, is_loopback, tls_context
 from monitor.publish.journal import Journal
 from monitor.publish.outbox import Lost, Message, Outbox
-from monitor.publish.pages import SECURITY_HEADERS, host_allowed, is_loopback, load_pages
+from monitor.publish.pages import SECURITY_HEADERS, load_pages
 from monitor.publish.subscription import Subscription
 from monitor.publish.wire import body_without_transcript, gap, to_json
 
@@ -47,11 +52,19 @@ class WebSocketSettings:
     enabled: bool = True
     """False opens no port."""
     host: str = "127.0.0.1"
-    """Loopback address to listen on."""
+    """Address to listen on."""
     port: int = 8765
     """0 picks a free one and prints it."""
+    token_file: Path | None = None
+    """File with the token that clients must show. Needed where ``host`` is not a loopback address."""
+    tls_certificate: Path | None = None
+    """File with the certificate chain (PEM), for https and wss."""
+    tls_key: Path | None = None
+    """File with its private key (PEM)."""
     allow_origins: tuple[str, ...] = ()
     """Web page origins besides the monitor's own that may subscribe, such as ``https://example.org``."""
+    allow_hosts: tuple[str, ...] = ()
+    """Names besides ``host`` and IP addresses under which the monitor is reached, such as ``robot.local``."""
     max_clients: int = 100
     """Subscribers at once; the next one is answered 503."""
     queue_events: int = 256
@@ -64,6 +77,8 @@ class WebSocketSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"websocket.port ({self.port}) must be from 0 to 65535.")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("websocket.tls_certificate and websocket.tls_key go together.")
         for name in ("max_clients", "queue_events", "max_message_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"websocket.{name} ({getattr(self, name)}) must be at least 1.")
@@ -74,15 +89,16 @@ class WebSocketSettings:
 
 
 class WebSocketPublisher:
-    """Serves ``/``, ``/healthz``, ``/readyz``, ``/schemas/*.json`` and ``ws /events``.
+    """Serves ``/``, ``/healthz``, ``/readyz``, ``/metrics``, ``/schemas/*.json`` and ``ws /events``.
 
     Raises:
-        PublishError: On entry, where the address cannot be listened on.
+        PublishError: On entry, where the address cannot be listened on, or a token or certificate cannot be used.
     """
 
     def __init__(self, settings: WebSocketSettings, journal: Journal) -> None:
         self._settings = settings
         self._journal = journal
+        self._metrics = Metrics()
         self._pages = load_pages()
         self._clients: set[_Client] = set()
         self._connections: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
@@ -94,21 +110,27 @@ class WebSocketPublisher:
     def url(self) -> str:
         """Address of the dashboard."""
         host, port = self._server.sockets[0].getsockname()[:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        scheme = "http" if self._settings.tls_certificate is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
 
     async def __aenter__(self) -> Self:
         settings = self._settings
-        if not is_loopback(settings.host):
-            raise PublishError(
-                f"websocket.host ({settings.host}) is not a loopback address: anyone on the network "
-                "could listen in, and access by token comes with a later version. Use 127.0.0.1, "
-                "and for other machines a reverse proxy that asks who is there."
+        self._guard = Guard.of(
+            settings.host, settings.token_file, settings.allow_origins, settings.allow_hosts
+        )
+        tls = tls_context(settings.tls_certificate, settings.tls_key)
+        if tls is None and not is_loopback(settings.host):
+            logger.warning(
+                "%s can be reached from other machines without TLS: token and events can be read on the "
+                "way. Set websocket.tls_certificate and tls_key, or use a reverse proxy that has them.",
+                settings.host,
             )
         try:
             self._server = await serve(
                 self._serve_client,
                 settings.host,
                 settings.port,
+                ssl=tls,
                 process_request=self._answer,
                 create_connection=cast("type[ServerConnection]", self._new_connection),
                 subprotocols=[SUBPROTOCOL],
@@ -144,6 +166,7 @@ class WebSocketPublisher:
 
     def publish(self, event: WireEvent) -> None:
         """Put an event into the outbox of every client that asked for it."""
+        self._metrics.count(event)
         match event.happening:
             case StateChanged():
                 self._state = event
@@ -166,7 +189,7 @@ class WebSocketPublisher:
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """A page, a refusal, or None to go on with the WebSocket handshake."""
         host = _only(request, "Host")
-        if host is None or not host_allowed(host, self._settings.host):
+        if host is None or not self._guard.host_allowed(host):
             return _text(http.HTTPStatus.FORBIDDEN, "this Host name is not served here")
         if request.method not in {"GET", "HEAD"}:
             refusal = _text(http.HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are answered")
@@ -175,7 +198,7 @@ class WebSocketPublisher:
         path, _, query = request.path.partition("?")
         if path == "/events":
             return self._admit(request, host, query)
-        response = self._page(path)
+        response = self._measured(request) if path == "/metrics" else self._page(path)
         if request.method == "HEAD":
             response.body = b""
         return response
@@ -192,9 +215,24 @@ class WebSocketPublisher:
             return _text(http.HTTPStatus.NOT_FOUND, "there is no such page; events are at /events")
         return _response(http.HTTPStatus.OK, page.content_type, page.body)
 
+    def _measured(self, request: Request) -> Response:
+        if self._guard.needs_token and not self._guard.bearer(_only(request, "Authorization")):
+            refusal = _text(
+                http.HTTPStatus.UNAUTHORIZED, "a token is needed: Authorization: Bearer"
+            )
+            refusal.headers["WWW-Authenticate"] = "Bearer"
+            return refusal
+        body = self._metrics.render(
+            clients=len(self._clients),
+            durable=self._journal.durable,
+            waiting=self._journal.waiting(),
+        )
+        return _response(http.HTTPStatus.OK, METRICS_TYPE, body)
+
     def _admit(self, request: Request, host: str, query: str) -> Response | None:
         """A refusal, or None for a client that may subscribe."""
-        if "Origin" in request.headers and not self._origin_allowed(_only(request, "Origin"), host):
+        origin = _only(request, "Origin")
+        if "Origin" in request.headers and not self._guard.origin_allowed(origin, host):
             return _text(
                 http.HTTPStatus.FORBIDDEN,
                 "pages of this origin may not subscribe; --allow-origin lets them",
@@ -212,9 +250,6 @@ class WebSocketPublisher:
             return _text(http.HTTPStatus.SERVICE_UNAVAILABLE, f"{limit} clients are the limit")
         return None
 
-    def _origin_allowed(self, origin: str | None, host: str) -> bool:
-        return origin == f"http://{host}" or origin in self._settings.allow_origins
-
     # --- WebSocket -----------------------------------------------------------------------------
 
     def _new_connection(self, *arguments: Any, **named: Any) -> ServerConnection:
@@ -229,6 +264,7 @@ class WebSocketPublisher:
         self._clients.add(client)
         try:
             async with asyncio.TaskGroup() as tasks:
+                await self._check_token(connection)
                 receiving = tasks.create_task(self._receive(connection, client))
                 await self._send_past(connection, client)
                 await self._send_events(connection, client)
@@ -238,6 +274,23 @@ class WebSocketPublisher:
             pass
         finally:
             self._clients.discard(client)
+
+    async def _check_token(self, connection: ServerConnection) -> None:
+        """Let in who has the token: in the header, or, as browsers cannot, in the first message.
+
+        Raises:
+            ConnectionClosed: It has none, and the connection is closed with code 1008.
+        """
+        assert connection.request is not None
+        guard = self._guard
+        if not guard.needs_token or guard.bearer(_only(connection.request, "Authorization")):
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.send_timeout_s):
+                if guard.first_message(await connection.recv()):
+                    return
+        await connection.close(CloseCode.POLICY_VIOLATION, "a token is needed")
+        await connection.recv()  # raises ConnectionClosed
 
     async def _send_past(self, connection: ServerConnection, client: _Client) -> None:
         """The current state, then what the client has missed; it is live when there is no more."""

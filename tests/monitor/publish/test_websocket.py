@@ -436,7 +436,7 @@ def test_address_that_others_can_reach_is_refused_with_the_remedy(host: str) -> 
         async with WebSocketPublisher(WebSocketSettings(host=host), in_memory()):
             pass
 
-    with pytest.raises(PublishError, match=r"not a loopback address.*reverse proxy"):
+    with pytest.raises(PublishError, match=r"not a loopback address.*--ws-token-file"):
         asyncio.run(main())
 
 

@@ -1,0 +1,145 @@
+"""Who is let in: names, origins, tokens and TLS of the port for pages and programs."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import json
+import ssl
+import stat
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from monitor.errors import PublishError
+
+LEAST_TOKEN: Final = 16
+"""Characters of a token: fewer can be guessed."""
+_BEARER: Final = "Bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The rules of one port."""
+
+    host: str
+    """Address that is listened on."""
+    token: str | None
+    origins: Collection[str]
+    hosts: Collection[str]
+
+    @classmethod
+    def of(
+        cls, host: str, token_file: Path | None, origins: Collection[str], hosts: Collection[str]
+    ) -> Self:
+        """Read the token, and refuse an address that others can reach without one.
+
+        Raises:
+            PublishError: With the rule and the remedy.
+        """
+        if token_file is not None:
+            return cls(host, _read_token(token_file), origins, hosts)
+        if not is_loopback(host):
+            raise PublishError(
+                f"websocket.host ({host}) is not a loopback address: anyone on the network could listen in. Name a "
+                "file with a token with --ws-token-file, or use 127.0.0.1."
+            )
+        return cls(host, None, origins, hosts)
+
+    @property
+    def needs_token(self) -> bool:
+        return self.token is not None
+
+    def bearer(self, authorization: str | None) -> bool:
+        """Whether an ``Authorization`` header holds the token."""
+        given = authorization or ""
+        return given.startswith(_BEARER) and self._is_token(given.removeprefix(_BEARER))
+
+    def first_message(self, message: str | bytes) -> bool:
+        """Whether a message is ``{"type":"auth","token":"..."}`` with the token."""
+        try:
+            tree = json.loads(message)
+        except (ValueError, RecursionError):
+            return False
+        if not isinstance(tree, dict) or tree.get("type") != "auth":
+            return False
+        return isinstance(tree.get("token"), str) and self._is_token(tree["token"])
+
+    def host_allowed(self, host: str) -> bool:
+        """Whether a request's ``Host`` is a name of this server.
+
+        Another name means that a page of another site had its own name re-bound to this machine (DNS
+        rebinding), and would be let in as if it were ours. That takes a name: an IP address is none.
+        """
+        try:
+            name = urlsplit(f"//{host}").hostname
+        except ValueError:
+            return False
+        if name in ("localhost", self.host) or name in self.hosts:
+            return True
+        return (
+            name is not None
+            and _is_address(name)
+            and (not is_loopback(self.host) or is_loopback(name))
+        )
+
+    def origin_allowed(self, origin: str | None, host: str) -> bool:
+        """Whether a page of this origin may subscribe: the monitor's own, or one on the list."""
+        return origin in (f"http://{host}", f"https://{host}") or origin in self.origins
+
+    def _is_token(self, given: str) -> bool:
+        assert self.token is not None
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only."""
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """TLS for the port; None where there is no certificate.
+
+    Raises:
+        PublishError: The files cannot be used.
+    """
+    if certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise PublishError(
+            f"websocket.tls_certificate ({certificate}) and tls_key ({key}) cannot be used ({error}). Name a "
+            "certificate chain and its key, both PEM, the key without a password."
+        ) from error
+    return context
+
+
+def _read_token(path: Path) -> str:
+    try:
+        mode = path.stat().st_mode
+        token = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PublishError(f"--ws-token-file {path}: cannot be read ({error}).") from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise PublishError(
+            f"--ws-token-file {path}: other users may read it. Keep it to yourself: chmod 600 {path}"
+        )
+    if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise PublishError(
+            f"--ws-token-file {path}: the token must be at least {LEAST_TOKEN} printable ASCII characters without "
+            "spaces. Make one with: openssl rand -hex 32"
+        )
+    return token
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
