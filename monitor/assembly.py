@@ -20,6 +20,7 @@ from monitor.inference import EnsembleWorker
 from monitor.pipeline import Pipeline
 from monitor.ports import AudioSource, Publisher
 from monitor.publish.console import Console
+from monitor.publish.emotionml import EmotionMl
 from monitor.publish.journal import Journal, journal_path
 from monitor.publish.jsonl import JsonLines
 from monitor.publish.mqtt import MqttPublisher
@@ -37,7 +38,7 @@ DEMO = Path(__file__).parent / "demo" / "conversation.flac"
 """Played where the machine has no microphone."""
 
 Pace = Literal["realtime", "max"]
-EventFormat = Literal["jsonl", "human"]
+EventFormat = Literal["jsonl", "human", "emotionml"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ def choose_event_output(path: str, shape: EventFormat | None, *, transcript: boo
     human = shape == "human" or (shape is None and path == "-" and sys.stdout.isatty())
     if human:
         return Console(sys.stdout if path == "-" else Path(path), transcript=transcript)
-    return JsonLines(sys.stdout.buffer if path == "-" else Path(path))
+    lines = EmotionMl if shape == "emotionml" else JsonLines
+    return lines(sys.stdout.buffer if path == "-" else Path(path))
 
 
 def choose_journal(settings: MonitorSettings, node: str, source: str, *, offline: bool) -> Journal:

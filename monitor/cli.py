@@ -130,7 +130,7 @@ def _add_output_flags(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--format",
-        choices=("jsonl", "human"),
+        choices=("jsonl", "human", "emotionml"),
         help="shape of the written events (default: human on a terminal, else jsonl)",
     )
     group.add_argument("--ws-host", metavar="HOST", help="address to serve on (default: 127.0.0.1)")

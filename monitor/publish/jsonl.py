@@ -44,12 +44,16 @@ class JsonLines:
         if stream is not None and isinstance(self._output, Path):
             stream.close()
 
+    def line(self, event: WireEvent) -> bytes | None:
+        """The line of an event, without a line feed; None for none."""
+        return event.body
+
     def publish(self, event: WireEvent) -> None:
         """Write one line."""
-        if self._stream is None:
+        if self._stream is None or (line := self.line(event)) is None:
             return
         try:
-            self._stream.write(event.body + b"\n")
+            self._stream.write(line + b"\n")
             self._stream.flush()
         except OSError as error:  # a closed pipe or a full disk
             logger.warning("events are no longer written: %s", error)
