@@ -27,8 +27,9 @@ from monitor.assembly import DEMO, assemble, host_name, versions
 from monitor.capture import DeviceSource, InputDevice, find_device, list_devices
 from monitor.errors import CaptureError, ModelError, MonitorError, PublishError, UsageError
 from monitor.events import SAMPLE_RATE_HZ, AudioFrame, AudioGap, Samples
+from monitor.publish.guard import is_loopback
+from monitor.publish.journal import Journal
 from monitor.publish.mqtt import MqttPublisher
-from monitor.publish.pages import is_loopback
 from monitor.segmenter import FULL_SCALE
 from monitor.settings import MonitorSettings
 from stser_core.checkpoint import read_manifest
@@ -464,7 +465,8 @@ async def _broker(settings: MonitorSettings) -> Finding:
         return Finding("broker", Status.NOTE, "None: events go to no MQTT broker.")
     node = settings.node or host_name()
     try:
-        await MqttPublisher(settings.mqtt, node, settings.stream).check()
+        journal = Journal(None, f"/stser/{node}/{settings.stream}", settings.journal)
+        await MqttPublisher(settings.mqtt, node, settings.stream, journal).check()
     except PublishError as error:
         return _problem(
             "broker",

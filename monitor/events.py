@@ -52,7 +52,8 @@ class AudioGap:
     length: int
     """Samples lost, as well as it is known; the stream clock advances by it. May be 0."""
     reason: str
-    """``overflow`` (the driver lost audio) or ``backlog`` (the monitor was too slow)."""
+    """``overflow`` (the driver lost audio), ``backlog`` (the monitor was too slow) or ``lost`` (the
+    device was away)."""
 
 
 # --- from the segmenter ------------------------------------------------------------------------
@@ -253,6 +254,70 @@ class DeviceOverflow:
     """Samples lost, as well as it is known."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceLost:
+    """The microphone delivers nothing any more; the monitor looks for it until it is back."""
+
+    device: str
+    reason: str
+    """``ended`` (unplugged, or its audio server ended), ``stalled`` (open, but no audio comes) or
+    ``absent`` (not there at the start)."""
+    count: int
+    """How often since the start, this time included."""
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRecovered:
+    """It delivers again."""
+
+    device: str
+    """Its name, or that of the one that has taken its place."""
+    count: int
+    """Attempts that it took."""
+    lost: int
+    """Samples of the stream clock without audio."""
+    at: int
+    """Where the audio goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMuted:
+    """Every sample is exactly zero, which no converter delivers; or no longer so."""
+
+    device: str
+    active: bool
+    """False where it is over."""
+    count: int
+    """How often since the start, this time included."""
+    length: int
+    """Samples for which it has lasted."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSilent:
+    """Less than the noise of any room is heard; or no longer so."""
+
+    device: str
+    active: bool
+    count: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceClipping:
+    """The level is too high for the converter; or no longer so."""
+
+    device: str
+    active: bool
+    count: int
+    """Samples at full scale since it began."""
+    length: int
+
+
+DeviceHappening = DeviceLost | DeviceRecovered | DeviceMuted | DeviceSilent | DeviceClipping
+"""What a live source says of its device, between the frames."""
+
 Happening = (
     MonitorStarted
     | MonitorStopped
@@ -261,6 +326,7 @@ Happening = (
     | UtteranceEmotion
     | StateChanged
     | DeviceOverflow
+    | DeviceHappening
 )
 """Anything that becomes one event on the wire."""
 

@@ -32,9 +32,14 @@ class Framer:
 
     Channels are averaged. NaN and infinity become silence and values beyond full scale are clamped,
     so that nothing after this point needs to ask.
+
+    Args:
+        input_rate_hz: Rate of the chunks.
+        channels: Of the chunks.
+        start: Index of the first sample, where the stream has begun before.
     """
 
-    def __init__(self, input_rate_hz: int, channels: int) -> None:
+    def __init__(self, input_rate_hz: int, channels: int, *, start: int = 0) -> None:
         if not MIN_RATE_HZ <= input_rate_hz <= MAX_RATE_HZ:
             raise ValueError(
                 f"sample rate ({input_rate_hz} Hz) must lie between {MIN_RATE_HZ} and "
@@ -46,8 +51,8 @@ class Framer:
         self._channels = channels
         self._resampler = _new_resampler(input_rate_hz)
         self._pending: Samples = np.zeros(0, np.float32)
-        self._clock = 0
-        self._n_input = 0
+        self._clock = start
+        self._n_input = start * input_rate_hz // SAMPLE_RATE_HZ
 
     @property
     def clock(self) -> int:

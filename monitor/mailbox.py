@@ -64,11 +64,17 @@ class Mailbox(Generic[T]):
         self._closed = True
         self._wakeup.set()
 
-    async def __aiter__(self) -> AsyncIterator[T]:
-        while True:
-            while self._items:
-                yield self._items.popleft()
-            if self._closed:
-                return
+    async def ready(self) -> bool:
+        """Wait for an item; False where the end has come. Takes nothing, so it may be cancelled."""
+        while not self._items and not self._closed:
             self._wakeup.clear()
             await self._wakeup.wait()
+        return bool(self._items)
+
+    def take(self) -> T:
+        """The oldest item, which :meth:`ready` has found to be there."""
+        return self._items.popleft()
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        while await self.ready():
+            yield self.take()

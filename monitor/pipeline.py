@@ -27,6 +27,7 @@ from monitor.events import (
     SAMPLE_RATE_HZ,
     AudioFrame,
     AudioGap,
+    DeviceHappening,
     DeviceOverflow,
     Happening,
     Latency,
@@ -157,12 +158,16 @@ class Pipeline:
             await self._advance(output)
         await self._closed.put(None)
 
-    async def _hear(self, audio: AudioFrame | AudioGap) -> None:
+    async def _hear(self, audio: AudioFrame | AudioGap | DeviceHappening) -> None:
+        if isinstance(audio, DeviceHappening):
+            self._announce(audio)
+            return
         if isinstance(audio, AudioGap):
             self._clock = audio.start + audio.length
             self._dropped["gaps"] += 1
             self._dropped["samples"] += audio.length
-            self._announce(DeviceOverflow(self._source.name, 1, audio.length))
+            if audio.reason != "lost":  # which the source has told itself
+                self._announce(DeviceOverflow(self._source.name, 1, audio.length))
         else:
             self._clock = audio.start + len(audio.samples)
         for output in self._segmenter.push(audio):

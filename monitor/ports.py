@@ -7,7 +7,14 @@ from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
 from typing import Protocol, Self
 
-from monitor.events import AudioFrame, AudioGap, Samples, Transcript, WireEvent
+from monitor.events import (
+    AudioFrame,
+    AudioGap,
+    DeviceHappening,
+    Samples,
+    Transcript,
+    WireEvent,
+)
 
 
 class Part(Protocol):
@@ -36,8 +43,9 @@ class AudioSource(Part, Protocol):
         """True where the audio comes at its own pace and cannot be made to wait."""
         ...
 
-    def __aiter__(self) -> AsyncIterator[AudioFrame | AudioGap]:
-        """Frames and gaps in stream order until the source ends or :meth:`stop` is called."""
+    def __aiter__(self) -> AsyncIterator[AudioFrame | AudioGap | DeviceHappening]:
+        """Frames, gaps and what happened to the device, in stream order, until the source ends or
+        :meth:`stop` is called."""
         ...
 
     def stop(self) -> None:

@@ -14,7 +14,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from monitor.events import (
+    DeviceClipping,
+    DeviceHappening,
+    DeviceLost,
+    DeviceMuted,
     DeviceOverflow,
+    DeviceRecovered,
+    DeviceSilent,
     Happening,
     ModelId,
     MonitorStarted,
@@ -41,13 +47,24 @@ KINDS: Final = (
     "speech.ended",
     "emotion.utterance",
     "emotion.state",
+    "device.lost",
+    "device.recovered",
     "device.overflow",
+    "device.muted",
+    "device.silent",
+    "device.clipping",
     "stream.gap",
 )
 """Types without prefix and version; each has a schema of its data under ``schemas/``."""
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _DECIMALS: Final = 4
+
+_CONDITIONS: Final[dict[type[DeviceHappening], str]] = {
+    DeviceMuted: "device.muted",
+    DeviceSilent: "device.silent",
+    DeviceClipping: "device.clipping",
+}
 
 Json = dict[str, Any]
 
@@ -207,8 +224,30 @@ def _encode(happening: Happening) -> tuple[str, Json]:
                 "count": happening.count,
                 "lost_ms": to_ms(happening.lost),
             }
+        case DeviceLost() | DeviceRecovered() | DeviceMuted() | DeviceSilent() | DeviceClipping():
+            return _device(happening)
         case MonitorStarted() | MonitorStopped():
             return _lifetime(happening)
+
+
+def _device(happening: DeviceHappening) -> tuple[str, Json]:
+    data: Json = {"device": happening.device, "count": happening.count}
+    match happening:
+        case DeviceLost():
+            return "device.lost", data | {
+                "reason": happening.reason,
+                "at_ms": to_ms(happening.at),
+            }
+        case DeviceRecovered():
+            return "device.recovered", data | {
+                "lost_ms": to_ms(happening.lost),
+                "at_ms": to_ms(happening.at),
+            }
+        case DeviceMuted() | DeviceSilent() | DeviceClipping():
+            return _CONDITIONS[type(happening)], data | {
+                "active": happening.active,
+                "duration_ms": to_ms(happening.length),
+            }
 
 
 def _lifetime(happening: MonitorStarted | MonitorStopped) -> tuple[str, Json]:

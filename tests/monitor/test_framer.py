@@ -211,3 +211,13 @@ def test_a_rate_out_of_range_is_refused(rate_hz: int) -> None:
 def test_a_chunk_with_other_channels_is_refused() -> None:
     with pytest.raises(ValueError, match=r"shape \(samples, 2\), got \(10, 1\)"):
         Framer(16_000, 2).push(np.zeros((10, 1), np.float32))
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
+def test_a_stream_that_has_begun_before_goes_on_where_it_was(rate_hz: int) -> None:
+    framer = Framer(rate_hz, 1, start=1_000_003)
+    second = np.zeros((rate_hz, 1), np.float32)
+    frames = framer.push(second)
+    assert frames[0].start == 1_000_003
+    gap = framer.gap(0, "lost")
+    assert gap.start + gap.length == pytest.approx(1_016_003, abs=1)

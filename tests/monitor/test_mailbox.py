@@ -87,3 +87,19 @@ def test_closing_ends_a_consumer_that_waits() -> None:
 def test_sizes_that_make_no_sense_are_refused(capacity: int, bite: int) -> None:
     with pytest.raises(ValueError, match="must be at least 1"):
         Mailbox[int](capacity, bite=bite)
+
+
+def test_waiting_takes_nothing_even_when_it_is_given_up() -> None:
+    async def main() -> None:
+        mailbox: Mailbox[int] = Mailbox(2)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await mailbox.ready()
+        mailbox.offer(1)
+        assert await mailbox.ready()
+        assert await mailbox.ready()
+        assert mailbox.take() == 1
+        mailbox.close()
+        assert not await mailbox.ready()
+
+    asyncio.run(main())

@@ -20,7 +20,17 @@ from config.loader import build
 from monitor.asr import VoskEngine, VoskTranscriber, find_model
 from monitor.assembly import Assembly, assemble
 from monitor.errors import CaptureError
-from monitor.events import SAMPLE_RATE_HZ, AudioFrame, AudioGap, Samples, Transcript, WireEvent
+from monitor.events import (
+    SAMPLE_RATE_HZ,
+    AudioFrame,
+    AudioGap,
+    DeviceHappening,
+    DeviceLost,
+    DeviceRecovered,
+    Samples,
+    Transcript,
+    WireEvent,
+)
 from monitor.pipeline import Pipeline
 from monitor.replay import FileSource
 from monitor.settings import MonitorSettings
@@ -140,6 +150,35 @@ def test_a_gap_closes_the_utterance_which_says_so(talk: Path) -> None:
     assert (first["end_ms"], first["label"]) == (1_200, "uncertain")
     assert "audio_gap" in first["abstained"]
     assert notebook.of("monitor.stopped")[0]["dropped"]["samples"] == 320
+
+
+class FileThatIsAway(FileSource):
+    """Away for two seconds, 1.2 s in, as an unplugged microphone is."""
+
+    async def __aiter__(  # type: ignore[override]  # a live source says more than a file
+        self,
+    ) -> AsyncIterator[AudioFrame | AudioGap | DeviceHappening]:
+        async for audio in super().__aiter__():
+            if audio.start == 19_200:
+                yield AudioGap(19_200, 0, "lost")
+                yield DeviceLost("mic", "ended", 1, 19_200)
+                yield DeviceRecovered("mic", 3, 32_000, 51_200)
+                yield AudioGap(19_200, 32_000, "lost")
+            else:
+                late = 0 if audio.start < 19_200 else 32_000
+                assert isinstance(audio, AudioFrame)
+                yield AudioFrame(audio.start + late, audio.samples)
+
+
+def test_a_device_that_was_away_is_told_of_once_and_the_clock_goes_on(talk: Path) -> None:
+    notebook = run(assembled(talk), source=FileThatIsAway(talk))
+    assert notebook.of("device.overflow") == []
+    assert notebook.of("device.lost")[0]["at_ms"] == 1_200
+    assert notebook.of("device.recovered")[0]["lost_ms"] == 2_000
+    kinds = [e["type"].removeprefix("org.stser.") for e in notebook.events]
+    assert kinds.index("speech.ended.v1") < kinds.index("device.lost.v1")
+    assert "audio_gap" in notebook.of("emotion.utterance")[0]["abstained"]
+    assert notebook.of("monitor.stopped")[0]["dropped"]["samples"] == 32_000
 
 
 class FailingFile(FileSource):

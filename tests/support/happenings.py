@@ -11,7 +11,12 @@ import numpy as np
 
 from monitor.events import (
     CloseReason,
+    DeviceClipping,
+    DeviceLost,
+    DeviceMuted,
     DeviceOverflow,
+    DeviceRecovered,
+    DeviceSilent,
     Happening,
     Latency,
     ModelId,
@@ -87,6 +92,11 @@ EVERY: tuple[Happening, ...] = (
     replace(UTTERANCE, transcript=None, abstained=("no_transcript",)),
     STATE,
     DeviceOverflow("USB microphone", 2, 640),
+    DeviceLost("USB microphone", "stalled", 1, 160_000),
+    DeviceRecovered("USB microphone", 3, 40_000, 200_000),
+    DeviceMuted("USB microphone", True, 1, 160_000),
+    DeviceSilent("USB microphone", False, 2, 168_000),
+    DeviceClipping("USB microphone", True, 90, 16_000),
     MonitorStopped(60_000, 17, {"audio": 0}),
 )
 
