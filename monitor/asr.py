@@ -80,6 +80,10 @@ class Engine(Protocol):
         """The words of the open segment, which ended at sample ``end`` of the stream."""
         ...
 
+    def resume(self, n_samples: int) -> None:
+        """Speech went on: as if only the first ``n_samples`` had been fed, and nothing finished."""
+        ...
+
 
 class VoskEngine:
     """Vosk, with its model loaded once and a fresh recogniser for each segment.
@@ -99,6 +103,7 @@ class VoskEngine:
         self._recogniser: Any = None
         self._start = 0
         self._words: list[Word] = []
+        self._fed: list[Samples] = []
         try:
             self._model = vosk.Model(str(folder))
             # Some faults, such as a model for another sample rate, show only with the first audio.
@@ -117,8 +122,10 @@ class VoskEngine:
         self._recogniser.SetWords(True)
         self._start = start
         self._words = []
+        self._fed = []
 
     def feed(self, samples: Samples) -> None:
+        self._fed.append(samples)
         pcm = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
         # True where Vosk, too, has heard a pause: what it has until there must be taken now.
         if self._recogniser.AcceptWaveform(pcm.tobytes()):
@@ -133,6 +140,17 @@ class VoskEngine:
                 for word in self._words
             )
         )
+
+    def resume(self, n_samples: int) -> None:
+        # Vosk cannot take a final result back. What it has heard, it hears again: 40 ms of work for each
+        # second, and rarely, because finishing early is left to the very end of a pause.
+        fed = self._fed
+        self.begin(self._start)
+        for samples in fed:
+            if n_samples <= 0:
+                break
+            self.feed(samples)
+            n_samples -= len(samples)
 
     def _take(self, result: str) -> None:
         """Append the words of one of Vosk's results, whose times run from the segment's start."""
@@ -157,6 +175,10 @@ class _Utterance:
     pending: list[Samples] = field(default_factory=list)
     """Audio that does not fill a block yet."""
     n_pending: int = 0
+    n_fed: int = 0
+    """Samples handed over, in whole blocks."""
+    finished: bool = False
+    """Vosk has given its final result; written and read by the recogniser's thread."""
     failure: str = ""
     """Why there will be no transcript; written by either thread, read by both."""
 
@@ -186,6 +208,7 @@ class VoskTranscriber:
         self._worker = NativeWorker("stser-asr", lambda: load(model.path), capacity=2 * blocks)
         self._loop: asyncio.AbstractEventLoop
         self._open: _Utterance | None = None
+        self._closed: _Utterance | None = None
         self._backlog = 0
         self._ready = asyncio.Event()
         self._ready.set()
@@ -211,6 +234,7 @@ class VoskTranscriber:
 
     def begin(self, utterance: int, start: int) -> None:
         opened = self._open = _Utterance(utterance)
+        self._closed = None
         self._post(opened, lambda engine: engine.begin(start))
 
     def feed(self, samples: Samples) -> None:
@@ -229,12 +253,18 @@ class VoskTranscriber:
         await self._ready.wait()
 
     def finish(self, end: int) -> asyncio.Future[Transcript | None]:
-        utterance = self._utterance()
+        utterance = self._closed = self._utterance()
         self._open = None
         rest = np.concatenate([*utterance.pending, np.zeros(0, np.float32)])
-        if len(rest):
-            self._recognise(utterance, rest)
-        return self._worker.call(lambda engine: self._conclude(utterance, engine, end))
+        return self._worker.call(lambda engine: self._conclude(utterance, engine, rest, end))
+
+    def resume(self) -> None:
+        if self._closed is None:
+            raise RuntimeError("no utterance was finished: there is none to go on with")
+        utterance = self._open = self._closed
+        self._closed = None
+        n_fed = utterance.n_fed
+        self._post(utterance, lambda engine: self._take_back(utterance, engine, n_fed))
 
     def _utterance(self) -> _Utterance:
         if self._open is None:
@@ -251,6 +281,7 @@ class VoskTranscriber:
             self._give_up(utterance)
             return
         self._backlog += len(samples)
+        utterance.n_fed += len(samples)
         self._wake_or_hold()
         if not self._post(utterance, lambda engine: engine.feed(samples), len(samples)):
             self._done(len(samples))
@@ -291,11 +322,24 @@ class VoskTranscriber:
         if n_samples:
             self._loop.call_soon_threadsafe(self._done, n_samples)
 
-    def _conclude(self, utterance: _Utterance, engine: Engine, end: int) -> Transcript | None:
-        transcript = self._attempt(utterance, engine, lambda engine: engine.finish(end))
+    def _conclude(
+        self, utterance: _Utterance, engine: Engine, rest: Samples, end: int
+    ) -> Transcript | None:
+        def finish(engine: Engine) -> Transcript:
+            utterance.finished = True
+            if len(rest):
+                engine.feed(rest)
+            return engine.finish(end)
+
+        transcript = self._attempt(utterance, engine, finish)
         if utterance.failure:
             logger.warning("utterance %d has no words: %s", utterance.number, utterance.failure)
         return transcript
+
+    def _take_back(self, utterance: _Utterance, engine: Engine, n_samples: int) -> None:
+        if utterance.finished:  # else the final result was cancelled before its turn came
+            utterance.finished = False
+            engine.resume(n_samples)
 
     def _attempt(
         self, utterance: _Utterance, engine: Engine, work: Callable[[Engine], R]

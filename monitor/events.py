@@ -88,6 +88,16 @@ class SpeechAudio:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechPaused:
+    """The open segment may be over: all its audio has been handed on, and it ends at ``end`` unless
+    speech goes on, which further :class:`SpeechAudio` says."""
+
+    utterance: int
+    end: int
+    """End of the segment, tail included."""
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A closed span of speech. Exactly one utterance event follows from each."""
 
@@ -116,7 +126,7 @@ class Segment:
         return self.level_dbfs - self.noise_floor_dbfs
 
 
-SegmenterOutput = SpeechStarted | SpeechAudio | Segment
+SegmenterOutput = SpeechStarted | SpeechAudio | SpeechPaused | Segment
 
 
 # --- from the recogniser -----------------------------------------------------------------------

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.events import ModelId, Samples, Segment
+from monitor.events import ModelId, Samples
 from monitor.worker import NativeWorker
 from stser_core.adaptation import HEARD_FRAMES, LogMelStatistics
 from stser_core.ensemble import Stser, Verdict
@@ -59,6 +60,16 @@ class EnsembleWorker:
         return self._worker.call(lambda ensemble: ensemble.classify(log_mel, words, heard))
 
 
+@dataclass(frozen=True, slots=True)
+class HeardSegment:
+    """What the ensemble needs of a segment, besides its words."""
+
+    log_mel: NDArray[np.float32]
+    """Not normalised, ``(time, mels)``, without the hangover."""
+    before: LogMelStatistics | None
+    """Of what the stream said before; None at its start."""
+
+
 class StreamInference:
     """One stream's side of the ensemble: its log-mel so far and the voice and room it has heard.
 
@@ -82,15 +93,18 @@ class StreamInference:
         """Further audio of the open segment."""
         self._blocks.append(self._log_mel.push(samples))
 
-    def close(self, segment: Segment) -> NDArray[np.float32]:
-        """The log-mel of the segment that was open, float32 ``(time, mels)``, without the hangover."""
-        n_frames = self._settings.n_frames(segment.end - segment.start)
-        return np.concatenate(self._blocks)[:n_frames]
+    def so_far(self) -> HeardSegment:
+        """The segment that is open, as if it ended with what was fed last."""
+        return HeardSegment(np.concatenate(self._blocks), self._heard)
 
-    async def judge(self, log_mel: NDArray[np.float32], words: Sequence[str] | None) -> Verdict:
-        """The verdict on a closed segment; from then on its voice counts as heard."""
-        verdict = self._ensemble.classify(log_mel, words, self._heard)
-        heard = LogMelStatistics.of(log_mel)
+    def close(self) -> HeardSegment:
+        """The segment that was open; from now on, its voice counts as heard."""
+        segment = self.so_far()
+        heard = LogMelStatistics.of(segment.log_mel)
         merged = heard if self._heard is None else self._heard.merge(heard)
         self._heard = merged.capped(HEARD_FRAMES)
-        return await verdict
+        return segment
+
+    def judge(self, segment: HeardSegment, words: Sequence[str] | None) -> Awaitable[Verdict]:
+        """The verdict on a segment."""
+        return self._ensemble.classify(segment.log_mel, words, segment.before)

@@ -3,8 +3,9 @@
     source -> Segmenter -> (recogniser, log-mel) -> ensemble -> events -> publishers
 
 Two tasks share the work. ``_listen`` takes frames as they come, cuts them and feeds the recogniser
-and the log-mel while the speech goes on. ``_judge`` takes closed segments in order, awaits their words
-and their verdict, and announces them. Audio is dropped in one place only, the live source's own mailbox,
+and the log-mel while the speech goes on. Shortly before a pause ends a segment, ``_listen`` has the
+verdict prepared; if speech goes on, it is thrown away. ``_judge`` takes closed segments in order, awaits
+their verdict, and announces them. Audio is dropped in one place only, the live source's own mailbox,
 which says so with an :class:`AudioGap`; a file waits instead. So each segment leads to exactly
 one utterance event.
 """
@@ -17,9 +18,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from monitor.abstention import AbstentionSettings, readable, reasons
 from monitor.errors import CaptureError
@@ -34,20 +32,23 @@ from monitor.events import (
     MonitorStarted,
     MonitorStopped,
     Segment,
+    SegmenterOutput,
     SpeechAudio,
     SpeechBegan,
     SpeechEnded,
+    SpeechPaused,
     SpeechStarted,
     Transcript,
     UtteranceEmotion,
     to_ms,
 )
-from monitor.inference import EnsembleWorker, StreamInference
+from monitor.inference import EnsembleWorker, HeardSegment, StreamInference
 from monitor.ports import AudioSource, Publisher, Transcriber
 from monitor.publish.journal import Journal
 from monitor.publish.wire import WireEncoder
 from monitor.segmenter import Segmenter
 from monitor.state import EmotionState
+from stser_core.ensemble import Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +57,20 @@ PENDING_SEGMENTS = 8
 
 
 @dataclass(frozen=True, slots=True)
+class _Judgement:
+    """What the audio of a segment leads to, whenever it is worked out."""
+
+    verdict: Verdict
+    transcript: Transcript | None
+    heard_s: float
+    """``time.perf_counter()`` when the words were known."""
+    judged_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class _ClosedSegment:
     segment: Segment
-    log_mel: NDArray[np.float32]
-    transcript: Awaitable[Transcript | None] | None
+    judgement: asyncio.Task[_Judgement]
     closed_s: float
     """``time.perf_counter()`` at the VAD's decision."""
 
@@ -97,6 +108,9 @@ class Pipeline:
         self._started = started
         self._closed: asyncio.Queue[_ClosedSegment | None] = asyncio.Queue(PENDING_SEGMENTS)
         self._inference: StreamInference
+        self._tasks: asyncio.TaskGroup
+        self._prepared: asyncio.Task[_Judgement] | None = None
+        """Of the open segment, while it pauses."""
         self._failure: CaptureError | None = None
         self._clock = 0
         self._utterances = 0
@@ -126,6 +140,7 @@ class Pipeline:
             ready()
             try:
                 async with asyncio.TaskGroup() as tasks:
+                    self._tasks = tasks
                     tasks.create_task(self._listen(), name="listen")
                     tasks.create_task(self._judge(), name="judge")
                 if self._failure is not None:
@@ -173,7 +188,7 @@ class Pipeline:
         for output in self._segmenter.push(audio):
             await self._advance(output)
 
-    async def _advance(self, output: SpeechStarted | SpeechAudio | Segment) -> None:
+    async def _advance(self, output: SegmenterOutput) -> None:
         match output:
             case SpeechStarted(utterance=utterance, start=start):
                 self._inference.begin()
@@ -181,20 +196,48 @@ class Pipeline:
                     self._transcriber.begin(utterance, start)
                 self._announce(SpeechBegan(utterance, start))
             case SpeechAudio(samples=samples):
+                self._throw_away()
                 self._inference.feed(samples)
                 if self._transcriber is not None:
                     self._transcriber.feed(samples)
                     if not self._source.live:
                         await self._transcriber.wait_ready()
+            case SpeechPaused(end=end):
+                self._prepared = self._begin_judgement(end, self._inference.so_far())
             case Segment():
                 await self._close(output)
 
+    def _throw_away(self) -> None:
+        """Speech goes on: what was prepared for its end is of no use."""
+        if self._prepared is not None:
+            self._prepared.cancel()
+            self._prepared = None
+            if self._transcriber is not None:
+                self._transcriber.resume()
+
     async def _close(self, segment: Segment) -> None:
         closed_s = time.perf_counter()
-        transcript = None if self._transcriber is None else self._transcriber.finish(segment.end)
         self._announce(SpeechEnded(segment.utterance, segment.start, segment.end))
-        log_mel = self._inference.close(segment)
-        await self._closed.put(_ClosedSegment(segment, log_mel, transcript, closed_s))
+        heard = self._inference.close()
+        judgement = self._prepared or self._begin_judgement(segment.end, heard)
+        self._prepared = None
+        await self._closed.put(_ClosedSegment(segment, judgement, closed_s))
+
+    def _begin_judgement(self, end: int, heard: HeardSegment) -> asyncio.Task[_Judgement]:
+        """Finish the recogniser at ``end``, and start to work out what the segment leads to."""
+        transcript = None if self._transcriber is None else self._transcriber.finish(end)
+        return self._tasks.create_task(self._work_out(heard, transcript), name="judgement")
+
+    async def _work_out(
+        self, heard: HeardSegment, recognition: Awaitable[Transcript | None] | None
+    ) -> _Judgement:
+        transcript = None if recognition is None else await recognition
+        heard_s = time.perf_counter()
+        words = None
+        if transcript is not None and readable(transcript, self._abstention):
+            words = [word.word for word in transcript.words]
+        verdict = await self._inference.judge(heard, words)
+        return _Judgement(verdict, transcript, heard_s, time.perf_counter())
 
     async def _judge(self) -> None:
         """Closed segments in, in order; one utterance event out for each."""
@@ -207,16 +250,13 @@ class Pipeline:
                 self._announce(change)
 
     async def _verdict(self, closed: _ClosedSegment) -> UtteranceEmotion:
-        segment = closed.segment
-        transcript = None if closed.transcript is None else await closed.transcript
-        if closed.transcript is not None and transcript is None:
+        segment, judgement = closed.segment, await closed.judgement
+        transcript, verdict = judgement.transcript, judgement.verdict
+        if self._transcriber is not None and transcript is None:
             self._dropped["transcripts"] += 1
-        heard_s = time.perf_counter()
-        words = None
-        if transcript is not None and readable(transcript, self._abstention):
-            words = [word.word for word in transcript.words]
-        verdict = await self._inference.judge(closed.log_mel, words)
-        judged_s = time.perf_counter()
+        # What was prepared before the decision took no time after it.
+        heard_s = max(judgement.heard_s, closed.closed_s)
+        judged_s = max(judgement.judged_s, closed.closed_s)
         abstained = reasons(segment, transcript, verdict, self._abstention)
         return UtteranceEmotion(
             segment=segment,

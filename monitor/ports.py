@@ -77,8 +77,13 @@ class Transcriber(Part, Protocol):
         """Close the open segment at sample ``end``; takes its place in the order of calls at once.
 
         Returns:
-            To be awaited for the words; None where the recogniser failed on this segment.
+            To be awaited for the words; None where the recogniser failed on this segment. Cancelled,
+            where :meth:`resume` follows.
         """
+        ...
+
+    def resume(self) -> None:
+        """The segment that was finished last goes on after all: as if it had not been. Returns at once."""
         ...
 
 

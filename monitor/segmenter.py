@@ -2,7 +2,8 @@
 
 A state machine with no clock and no I/O. The audio of an open segment is handed on as it comes, so
 that the recogniser and the log-mel advance with the speech; silence is held back until speech
-resumes, so that what was handed on is exactly the segment when it closes.
+resumes, so that what was handed on is exactly the segment when it closes. Shortly before a pause ends
+a segment, :class:`SpeechPaused` says so, and the verdict can be prepared.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from monitor.events import (
     Segment,
     SegmenterOutput,
     SpeechAudio,
+    SpeechPaused,
     SpeechStarted,
 )
 from monitor.vad import EnergyVad, VadSettings
@@ -50,11 +52,13 @@ class SegmenterSettings:
     """Audio kept before the first speech frame: soft onsets belong to the word."""
     tail_ms: int = 100
     """Audio kept after the last speech frame, of the hangover."""
+    lead_ms: int = 120
+    """The verdict is prepared so long before the hangover ends; thrown away if speech goes on. 0: never."""
     max_segment_ms: int = 15_000
     """A longer segment is closed, and the next one continues where it ended."""
 
     def __post_init__(self) -> None:
-        for name in ("silence_ms", "pre_roll_ms", "tail_ms"):
+        for name in ("silence_ms", "pre_roll_ms", "tail_ms", "lead_ms"):
             value = getattr(self, name)
             if value < 0:
                 raise ValueError(
@@ -92,6 +96,10 @@ class _OpenSegment:
     """Frames since the last speech."""
     blocks: list[Samples] = field(default_factory=list)
 
+    @property
+    def end(self) -> int:
+        return self.start + len(self.blocks) * FRAME_SAMPLES
+
     def add(self, heard: _Heard) -> None:
         self.blocks.append(heard.frame.samples)
         if heard.speech_power > 0:
@@ -115,6 +123,7 @@ class Segmenter:
         self._min_speech_frames = _frames(self._settings.min_speech_ms)
         self._pre_roll_frames = _frames(self._settings.pre_roll_ms)
         self._tail_frames = _frames(self._settings.tail_ms)
+        self._lead_frames = _frames(self._settings.lead_ms)
         self._max_samples = _frames(self._settings.max_segment_ms) * FRAME_SAMPLES
         self._open: _OpenSegment | None = None
         self._held: deque[_Heard] = deque()
@@ -171,7 +180,13 @@ class Segmenter:
         elif self._clock - segment.start >= self._max_samples:
             outputs.append(self._close(segment, CloseReason.MAX_LENGTH))
             self._resumable = self._silence_frames - segment.n_silent
+        elif self._lead_frames and segment.n_silent == self._pause_frames():
+            outputs.append(SpeechPaused(segment.utterance, segment.end))
         return outputs
+
+    def _pause_frames(self) -> int:
+        """Silence from which on a segment is taken to be over, though not yet for sure."""
+        return max(1, self._tail_frames, self._silence_frames - self._lead_frames)
 
     def _hand_on(self, segment: _OpenSegment) -> list[SegmenterOutput]:
         start = self._held[0].frame.start
@@ -200,7 +215,7 @@ class Segmenter:
         return Segment(
             utterance=segment.utterance,
             start=segment.start,
-            end=segment.start + len(samples),
+            end=segment.end,
             speech_end=segment.speech_end,
             closed_at=self._clock,
             reason=reason,

@@ -74,7 +74,7 @@ class NativeWorker(Generic[T]):
         """Queue ``function`` at once; await the result for what it returns or raises.
 
         Where a posted function has failed since the last call, that error is raised instead and
-        ``function`` is not run.
+        ``function`` is not run. Nor is it where the result is cancelled before its turn comes.
 
         Raises:
             RuntimeError: The worker is closed.
@@ -145,6 +145,8 @@ class NativeWorker(Generic[T]):
             return job
 
     def _do(self, job: _Job[T], native: T) -> None:
+        if job.answer is not None and job.answer.cancelled():
+            return
         if job.answer is not None and self._failure is not None:
             self._answer(job.answer, error=self._failure)
             self._failure = None

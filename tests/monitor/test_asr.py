@@ -43,6 +43,10 @@ class EchoEngine:
         self._fail("finish")
         return Transcript((Word(str(sum(self.fed)), self._start / 16_000, end / 16_000, 1.0),))
 
+    def resume(self, n_samples: int) -> None:
+        while sum(self.fed) > n_samples:
+            self.fed.pop()
+
     def _fail(self, where: str) -> None:
         if where == self.fails_in:
             self.fails_in = ""
@@ -150,6 +154,40 @@ def test_source_that_can_wait_waits_while_more_than_a_second_is_undone() -> None
     assert with_transcriber(test, engine, backlog_s=5.0).given_up == 0
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["words not known yet", "words known"])
+def test_utterance_that_goes_on_after_its_end_has_the_audio_of_both_parts_in_the_same_blocks(
+    known: bool,
+) -> None:
+    engine = EchoEngine()
+
+    async def test(transcriber: VoskTranscriber) -> None:
+        transcriber.begin(1, 0)
+        transcriber.feed(np.zeros(3300, np.float32))
+        for _ in range(2):
+            early = transcriber.finish(3300)
+            if known:
+                assert text(await early) == "3300"
+            else:
+                early.cancel()
+            transcriber.resume()
+        transcriber.feed(np.zeros(1700, np.float32))
+        assert text(await transcriber.finish(5000)) == "5000"
+        assert engine.fed == [1600, 1600, 1600, 200]
+
+    with_transcriber(test, engine)
+
+
+def test_an_utterance_cannot_go_on_once_the_next_has_begun() -> None:
+    async def test(transcriber: VoskTranscriber) -> None:
+        transcriber.begin(1, 0)
+        await transcriber.finish(0)
+        transcriber.begin(2, 0)
+        with pytest.raises(RuntimeError, match="none to go on with"):
+            transcriber.resume()
+
+    with_transcriber(test, EchoEngine())
+
+
 @pytest.mark.parametrize("stage", ["begin", "feed", "finish"])
 def test_failure_of_the_recogniser_costs_the_words_of_one_utterance_only(stage: str) -> None:
     engine = EchoEngine()
@@ -242,6 +280,23 @@ def test_words_of_the_second_part_do_not_start_the_clock_again(vosk_engine: Vosk
     assert happy.start_s == pytest.approx(
         offset_s + next(word for word in alone.words if word.word == "happy").start_s, abs=0.1
     )
+
+
+def test_segment_that_goes_on_after_its_end_has_the_very_words_of_one_that_never_ended(
+    vosk_engine: VoskEngine,
+) -> None:
+    samples = np.concatenate([spoken("leave me alone"), spoken("i am so happy today")])
+    once = recognised(vosk_engine, samples)
+    blocks = np.array_split(samples, len(samples) // 1600)
+    vosk_engine.begin(0)
+    for number, block in enumerate(blocks):
+        vosk_engine.feed(block)
+        if number % 7 == 6:
+            n_samples = sum(len(block) for block in blocks[: number + 1])
+            vosk_engine.feed(silence(0.05))
+            vosk_engine.finish(n_samples + 800)
+            vosk_engine.resume(n_samples)
+    assert vosk_engine.finish(len(samples)) == once
 
 
 def test_no_word_reaches_beyond_the_end_of_its_segment(vosk_engine: VoskEngine) -> None:

@@ -7,6 +7,7 @@ that fails on one utterance.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,6 +25,16 @@ from monitor.events import (
     SAMPLE_RATE_HZ,
     AudioFrame,
     AudioGap,
+<<<<<<< /work/main/tests/monitor/test_pipeline.py
+    Samples,
+    SegmenterOutput,
+    SpeechAudio,
+    SpeechPaused,
+    Transcript,
+    WireEvent,
+)
+from monitor.inference import EnsembleWorker
+=======
     DeviceHappening,
     DeviceLost,
     DeviceRecovered,
@@ -31,10 +42,13 @@ from monitor.events import (
     Transcript,
     WireEvent,
 )
+>>>>>>> /tmp/dev/new.f
 from monitor.pipeline import Pipeline
 from monitor.replay import FileSource
+from monitor.segmenter import Segmenter
 from monitor.settings import MonitorSettings
-from tests.support.speech import spoken, write_wav
+from stser_core.ensemble import Stser
+from tests.support.speech import silence, spoken, write_wav
 
 Event = dict[str, Any]
 
@@ -228,6 +242,97 @@ def test_without_speech_there_is_no_utterance(tmp_path: Path) -> None:
     notebook = run(assembled(write_wav(tmp_path / "silence.wav", samples)))
     assert notebook.of("emotion.utterance") == []
     assert notebook.of("monitor.stopped")[0]["audio_ms"] == 2_000
+
+
+SENTENCES = (
+    "leave me alone",
+    "i am so happy today",
+    "that is wonderful news",
+    "why did you do that to me",
+    "i do not know what to say",
+    "we are going to the station in the morning",
+)
+
+
+def hesitant(seed: int) -> Samples:
+    """Sentences of several voices, with pauses of every length up to 0.6 s within and between them."""
+    rng = np.random.default_rng(seed)
+    parts: list[Samples] = [silence(0.3)]
+    for _ in range(6):
+        text = SENTENCES[rng.integers(len(SENTENCES))]
+        voice = ("slt", "rms", "awb", "kal16")[rng.integers(4)]
+        speech = spoken(text, voice=voice, before_s=0, after_s=0)
+        # Cut in two at any place, as nobody speaks: the segments that follow are odd ones.
+        at = int(rng.integers(len(speech) // 4, 3 * len(speech) // 4))
+        parts += [speech[:at], silence(rng.uniform(0.1, 0.6)), speech[at:]]
+        parts.append(silence(rng.uniform(0.1, 0.6)))
+    noise = rng.normal(0, 10 ** rng.uniform(-4.5, -2.5), sum(map(len, parts)))
+    return np.clip(np.concatenate(parts) + noise, -1, 1).astype(np.float32)
+
+
+def said(notebook: Notebook) -> dict[str, list[Any]]:
+    """All that was published, in order for each kind, but for times of day and of work.
+
+    How the kinds mix is a matter of time, too: the next utterance may begin before the verdict on the last.
+    """
+    events: list[Any] = json.loads(json.dumps(notebook.events))
+    found: dict[str, list[Any]] = {}
+    for event in events:
+        for key in ("time", "id", "sequence"):
+            del event[key]
+        event["data"].pop("settings", None)
+        latency = event["data"].get("latency_ms", {})
+        for stage in ("asr", "inference", "publish", "total"):
+            latency.pop(stage, None)
+        found.setdefault(event["type"], []).append(event)
+    return found
+
+
+@pytest.fixture(scope="module")
+def ensemble() -> Stser:
+    return Stser.load()
+
+
+@pytest.fixture(scope="module")
+def recogniser() -> VoskEngine:
+    return VoskEngine(find_model("vosk-tiny-en").path)
+
+
+@pytest.mark.parametrize(("asr", "seeds"), [(True, 4), (False, 12)], ids=["words", "no words"])
+def test_events_are_the_same_whether_verdicts_are_prepared_ahead_or_not(
+    tmp_path: Path, ensemble: Stser, recogniser: VoskEngine, asr: bool, seeds: int
+) -> None:
+    thrown_away = 0
+    for seed in range(seeds):
+        path = write_wav(tmp_path / f"{seed}.wav", hesitant(seed))
+        thrown_away += count_thrown_away(path)
+        ahead = assembled(path, asr__enabled=asr)
+        never = assembled(path, asr__enabled=asr, segmenter__lead_ms=0)
+        for parts in (ahead, never):  # loading anew for each would take most of the time
+            parts.pipeline._ensemble = EnsembleWorker(lambda: ensemble)
+            if asr:
+                model, settings = find_model("vosk-tiny-en"), MonitorSettings().asr
+                parts.pipeline._transcriber = VoskTranscriber(
+                    model, settings, load=lambda _: recogniser
+                )
+        assert said(run(ahead)) == said(run(never)), f"recording {seed}"
+    assert thrown_away >= seeds, "the recordings hold too few pauses to prove anything"
+
+
+def count_thrown_away(path: Path) -> int:
+    """Pauses in a recording after which speech goes on."""
+    segmenter = Segmenter()
+    outputs = asyncio.run(segmented(path, segmenter))
+    return sum(
+        isinstance(output, SpeechPaused) and isinstance(after, SpeechAudio)
+        for output, after in itertools.pairwise(outputs)
+    )
+
+
+async def segmented(path: Path, segmenter: Segmenter) -> list[SegmenterOutput]:
+    async with FileSource(path) as source:
+        outputs = [output async for audio in source for output in segmenter.push(audio)]
+    return outputs + segmenter.flush()
 
 
 def test_the_voice_that_was_heard_before_changes_the_verdict_but_only_from_the_second_utterance_on(

@@ -19,6 +19,7 @@ from monitor.events import (
     Segment,
     SegmenterOutput,
     SpeechAudio,
+    SpeechPaused,
     SpeechStarted,
 )
 from monitor.framer import Framer
@@ -73,6 +74,7 @@ def check_order(outputs: Sequence[SegmenterOutput], settings: SegmenterSettings)
     number, ended = 0, 0
     audio: list[SpeechAudio] | None = None
     start = 0
+    paused_at: int | None = None
     for output in outputs:
         if isinstance(output, SpeechStarted):
             assert audio is None, "a segment started within another"
@@ -86,15 +88,23 @@ def check_order(outputs: Sequence[SegmenterOutput], settings: SegmenterSettings)
         if isinstance(output, SpeechAudio):
             assert output.start == start + sum(len(block.samples) for block in audio)
             audio.append(output)
+            paused_at = None
+            continue
+        if isinstance(output, SpeechPaused):
+            assert paused_at is None, "a pause within a pause"
+            paused_at = output.end
             continue
         np.testing.assert_array_equal(
             output.samples, np.concatenate([block.samples for block in audio])
         )
         assert output.start == start
         assert output.end == start + len(output.samples)
+        assert paused_at in (None, output.end)
+        paused_at = None
         assert output.start < output.speech_end <= output.end <= output.closed_at
         assert output.end - output.start >= 2 * FRAME_SAMPLES
-        assert output.end - output.start <= settings.max_segment_ms * SAMPLE_RATE_HZ // 1000
+        longest = -(-settings.max_segment_ms // FRAME_MS) * FRAME_SAMPLES
+        assert output.end - output.start <= longest
         assert 0 < output.speech_samples <= output.end - output.start
         ended, audio = output.end, None
     assert audio is None, "a segment never ended"
@@ -143,6 +153,43 @@ def test_a_segment_opens_with_the_frame_that_makes_the_minimum_speech() -> None:
     assert started == SpeechStarted(1, 35 * FRAME_SAMPLES)
     assert isinstance(audio, SpeechAudio)
     assert len(audio.samples) == 20 * FRAME_SAMPLES
+
+
+def pauses_of(script: Script, settings: SegmenterSettings) -> list[tuple[int, int]]:
+    """When a pause was reported and where it said that the segment ends, in frames."""
+    segmenter = Segmenter(settings=settings)
+    return [
+        (number, output.end // FRAME_SAMPLES)
+        for number, frame in enumerate(frames_of(sound(script)), start=1)
+        for output in segmenter.push(frame)
+        if isinstance(output, SpeechPaused)
+    ]
+
+
+@pytest.mark.parametrize(("lead_ms", "after"), [(20, 19), (120, 14), (400, 5), (5_000, 5)])
+def test_a_pause_is_reported_ahead_of_the_end_but_not_before_the_tail_is_complete(
+    lead_ms: int, after: int
+) -> None:
+    script = [(QUIET, 50), (LOUD, 30), (QUIET, 30)]
+    assert pauses_of(script, SegmenterSettings(lead_ms=lead_ms)) == [(80 + after, 85)]
+
+
+def test_a_pause_is_never_reported_where_nothing_is_to_be_prepared() -> None:
+    script = [(QUIET, 50), (LOUD, 30), (QUIET, 30)]
+    assert pauses_of(script, SegmenterSettings(lead_ms=0)) == []
+
+
+def test_each_pause_that_lasts_is_reported_again() -> None:
+    script = [
+        (QUIET, 50),
+        (LOUD, 30),
+        (QUIET, 15),
+        (LOUD, 10),
+        (QUIET, 13),
+        (LOUD, 10),
+        (QUIET, 30),
+    ]
+    assert pauses_of(script, SegmenterSettings()) == [(94, 85), (142, 133)]
 
 
 def test_speech_is_handed_on_as_it_comes_and_silence_only_when_speech_resumes() -> None:
@@ -285,6 +332,9 @@ def test_any_chunking_of_the_same_audio_gives_the_same_segments(
     assert len(whole) == len(pieces) > 0
     for one, other in zip(whole, pieces, strict=True):
         assert type(one) is type(other)
+        if isinstance(one, SpeechPaused) or isinstance(other, SpeechPaused):
+            assert one == other
+            continue
         assert one.start == other.start
         if not isinstance(one, SpeechStarted) and not isinstance(other, SpeechStarted):
             np.testing.assert_array_equal(one.samples, other.samples)
@@ -317,6 +367,7 @@ def test_two_spoken_sentences_are_two_segments_around_their_words() -> None:
         ),
         ({"pre_roll_ms": -1}, r"segmenter\.pre_roll_ms \(-1\) must not be negative"),
         ({"tail_ms": -1}, r"segmenter\.tail_ms \(-1\) must not be negative"),
+        ({"lead_ms": -1}, r"segmenter\.lead_ms \(-1\) must not be negative"),
         ({"min_speech_ms": 20}, r"segmenter\.min_speech_ms \(20\) must exceed 20"),
         (
             {"max_segment_ms": 800},
