@@ -12,6 +12,7 @@ from pathlib import Path
 
 from config.loader import SettingsError, load
 from stser_core.errors import StserError
+from training.corpora import READERS, read_corpus
 from training.errors import TrainingError
 from training.settings import OpenSettings, PaperSettings
 
@@ -85,7 +86,13 @@ def parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--checkpoint", type=Path, help="default: the packaged one")
     evaluate.add_argument(
-        "--corpus", choices=["csv"], default="csv", help="layout of --root: csv = manifest.csv"
+        "--corpus",
+        choices=["csv", *READERS, "meld"],
+        default="csv",
+        help="layout of --root: csv = manifest.csv, else the corpus as released",
+    )
+    evaluate.add_argument(
+        "--allow-partial", action="store_true", help="go on with a part of the corpus"
     )
     evaluate.add_argument(
         "--no-adaptation",
@@ -131,7 +138,6 @@ def _prepare_torch() -> None:
 def _paper(flags: argparse.Namespace, settings: PaperSettings) -> int:
     _prepare_torch()
     from stser_core.ensemble import DEFAULT_CHECKPOINT
-    from training.corpora.iemocap import read_iemocap
     from training.paper import PaperRun, run_folds
     from training.paper_report import write_report
     from training.text_encoder import TextEncoder
@@ -141,7 +147,7 @@ def _paper(flags: argparse.Namespace, settings: PaperSettings) -> int:
         if flags.text_encoder is not None
         else TextEncoder.of_checkpoint(flags.checkpoint or DEFAULT_CHECKPOINT)
     )
-    utterances = read_iemocap(flags.root, allow_partial=flags.allow_partial)
+    utterances = READERS["iemocap"](flags.root, allow_partial=flags.allow_partial)
     run = PaperRun(flags.root, flags.out, flags.cache, flags.device)
     sys.stdout.write(write_report(run_folds(utterances, encoder, settings, run), flags.out))
     return 0
@@ -172,10 +178,11 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
 
 def _evaluate(flags: argparse.Namespace) -> int:
     from stser_core.ensemble import Stser
-    from training.corpora import read_manifest
     from training.evaluate import evaluate, figures, predictions, report
 
-    utterances = read_manifest(flags.root, complete=False)
+    utterances = read_corpus(
+        flags.corpus, flags.root, flags.cache, allow_partial=flags.allow_partial
+    )
     judged = evaluate(utterances, Stser.load(flags.checkpoint), adaptation=flags.adaptation)
     sys.stdout.write(report(figures(judged)))
     flags.out.parent.mkdir(parents=True, exist_ok=True)

@@ -153,9 +153,9 @@ def report(found: Sequence[Figures]) -> str:
 def predictions(judged: Sequence[Judged], root: Path) -> str:
     """CSV, one row an utterance in the order judged.
 
-    Columns: ``corpus``, ``speaker``, ``path`` (below ``root``), ``text``, ``label4``, ``predicted`` (of the
-    ensemble), and the probability of each class by each classifier and the ensemble, empty where
-    it could not speak.
+    Columns: ``corpus``, ``speaker``, ``path`` (below ``root``, where it is), ``text``, ``label4``,
+    ``predicted`` (of the ensemble), and the probability of each class by each classifier and the
+    ensemble, empty where it could not speak.
     """
     names = [f"{name}_{emotion}" for name in (*CLASSIFIERS, ENSEMBLE) for emotion in EMOTIONS]
     text = io.StringIO()
@@ -164,7 +164,7 @@ def predictions(judged: Sequence[Judged], root: Path) -> str:
     for each in judged:
         said = each.utterance
         ensemble = each.posterior(ENSEMBLE)
-        path = "" if said.audio is None else said.audio.relative_to(root).as_posix()
+        path = "" if said.audio is None else _below(said.audio, root)
         row = [said.corpus, said.speaker, path, said.text or "", said.label.value]
         row.append("" if ensemble is None else ensemble.label.value)
         for name in (*CLASSIFIERS, ENSEMBLE):
@@ -173,3 +173,8 @@ def predictions(judged: Sequence[Judged], root: Path) -> str:
             row += [value if isinstance(value, str) else f"{value:.6f}" for value in values]
         rows.writerow(row)
     return text.getvalue()
+
+
+def _below(audio: Path, root: Path) -> str:
+    """The sound of a video lies in the cache: then the whole path."""
+    return (audio.relative_to(root) if audio.is_relative_to(root) else audio).as_posix()
