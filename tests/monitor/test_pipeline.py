@@ -25,7 +25,9 @@ from monitor.events import (
     SAMPLE_RATE_HZ,
     AudioFrame,
     AudioGap,
-<<<<<<< /work/main/tests/monitor/test_pipeline.py
+    DeviceHappening,
+    DeviceLost,
+    DeviceRecovered,
     Samples,
     SegmenterOutput,
     SpeechAudio,
@@ -34,15 +36,6 @@ from monitor.events import (
     WireEvent,
 )
 from monitor.inference import EnsembleWorker
-=======
-    DeviceHappening,
-    DeviceLost,
-    DeviceRecovered,
-    Samples,
-    Transcript,
-    WireEvent,
-)
->>>>>>> /tmp/dev/new.f
 from monitor.pipeline import Pipeline
 from monitor.replay import FileSource
 from monitor.segmenter import Segmenter
