@@ -1,4 +1,4 @@
-"""What is served over HTTP beside the events: the dashboard and the schemas."""
+"""What is served over HTTP beside the events: the dashboard, the schemas and the AsyncAPI document."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 DASHBOARD: Final = Path(__file__).parents[1] / "dashboard"
 SCHEMAS: Final = Path(__file__).parent / "schemas"
+ASYNCAPI: Final = Path(__file__).parent / "asyncapi.json"
 
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -45,6 +46,9 @@ def load_pages() -> dict[str, Page]:
         if file.suffix in _CONTENT_TYPES
     }
     pages["/"] = pages.pop("/index.html")
+    pages["/asyncapi.json"] = Page(
+        "application/vnd.aai.asyncapi+json;version=3.0.0", ASYNCAPI.read_bytes()
+    )
     return pages | {f"/schemas/{file.name}": _page(file) for file in sorted(SCHEMAS.glob("*.json"))}
 
 
