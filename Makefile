@@ -9,7 +9,7 @@ RUN_PACKAGES := libportaudio2
 TEST_PACKAGES := libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto flite sox ffmpeg chromium
 SOURCES := $(shell git ls-files config stser_core monitor training 2>/dev/null)
 
-.PHONY: run test lint types check bench clean
+.PHONY: run test lint types check bench dashboard dashboard-check clean
 
 run: $(VENV)/installed
 	@$(VENV)/bin/stser-monitor $(ARGS)
@@ -18,12 +18,24 @@ test: $(TEST_VENV)/installed check
 	@$(ONE_THREAD) PYTHONASYNCIODEBUG=1 $(TEST_VENV)/bin/python -X dev -m pytest $(ARGS)
 
 check: lint types
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory dashboard-check; fi
 
 lint: $(TEST_VENV)/installed
 	@$(TEST_VENV)/bin/ruff check . && $(TEST_VENV)/bin/ruff format --check .
 
 types: $(TEST_VENV)/installed
 	@$(TEST_VENV)/bin/mypy
+
+# The page's sources are in dashboard/, what is built from them in monitor/dashboard/, so that running needs no Node.
+dashboard: dashboard/node_modules/installed
+	@cd dashboard && npm run --silent build
+
+dashboard-check: dashboard/node_modules/installed
+	@./setup/dashboard-check
+
+dashboard/node_modules/installed: dashboard/package-lock.json
+	@cd dashboard && npm ci --silent --no-audit --no-fund
+	@touch $@
 
 bench: $(TEST_VENV)/installed
 	@$(ONE_THREAD) $(TEST_VENV)/bin/python -m bench $(ARGS)
