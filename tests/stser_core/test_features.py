@@ -34,6 +34,7 @@ def by_librosa(samples: NDArray[np.float32], settings: LogMelSettings) -> NDArra
     return np.log(np.maximum(mel, settings.floor)).T
 
 
+@pytest.mark.timeout(600)  # librosa compiles itself at its first call
 @pytest.mark.parametrize("settings", [SETTINGS, LogMelSettings(n_mels=40, f_min_hz=0, n_fft=1024)])
 def test_log_mel_is_that_of_librosa(speech: NDArray[np.float32], settings: LogMelSettings) -> None:
     ours = log_mel(speech, settings)
