@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from monitor.asr import VoskTranscriber, find_model
-from monitor.capture import DeviceSource, default_device
+from monitor.capture import DeviceSource
 from monitor.errors import UsageError
 from monitor.events import MonitorStarted
 from monitor.inference import EnsembleWorker
 from monitor.pipeline import Pipeline
+from monitor.portaudio import default_device
 from monitor.ports import AudioSource, Publisher
 from monitor.publish.console import Console
 from monitor.publish.emotionml import EmotionMl
@@ -60,10 +61,11 @@ def choose_source(settings: MonitorSettings, audio: str | None, pace: Pace | Non
         return FileSource(Path(audio), pace or "max")
     if pace is not None:
         raise UsageError("--pace is for files: a microphone sets its own. Name one with --input.")
-    if settings.capture.device is None and default_device() is None:
+    chosen = settings.capture
+    if chosen.device is None and not chosen.wait_for_device and default_device() is None:
         logger.info("No microphone found: playing the bundled recording at real-time pace instead.")
         return FileSource(DEMO, "realtime")
-    return DeviceSource(settings.capture)
+    return DeviceSource(chosen)
 
 
 def choose_event_output(path: str, shape: EventFormat | None, *, transcript: bool) -> Publisher:

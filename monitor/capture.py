@@ -3,6 +3,9 @@
 PortAudio's thread copies a block, posts it to the event loop and returns. Whatever does not fit
 between there and the consumer is dropped as a whole and reported as an :class:`AudioGap`: this is
 the only place where the monitor drops audio.
+
+A device that ends, or delivers nothing although it is open, is looked for until it is back. The time without
+it is a gap on the stream clock.
 """
 
 from __future__ import annotations
@@ -10,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -19,15 +21,32 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.device_health import DeviceHealth
 from monitor.errors import CaptureError
-from monitor.events import AudioFrame, AudioGap
+from monitor.events import (
+    SAMPLE_RATE_HZ,
+    AudioFrame,
+    AudioGap,
+    DeviceHappening,
+    DeviceLost,
+    DeviceRecovered,
+)
 from monitor.framer import Framer
 from monitor.mailbox import Mailbox
+from monitor.portaudio import Input, InputDevice, leave_portaudio_alone
+from monitor.worker import NativeWorker
 
 logger = logging.getLogger(__name__)
 
 MAX_LOST_S: Final = 10.0
 """An overflow that seems to have lost more than this is a driver whose clock cannot be trusted."""
+
+RETRY_LEAST_S: Final = 0.25
+RETRY_MOST_S: Final = 4.0
+"""Wait between two looks for a device that is away; it doubles from the least to the most."""
+
+FAREWELL_S: Final = 2.0
+"""A driver that does not close its device in this time is left behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +61,12 @@ class CaptureSettings:
     """Audio that the driver delivers at a time: less is sooner, and costs more."""
     backlog_ms: int = 2_000
     """Audio that may wait for a slow monitor; beyond it, the oldest half is dropped."""
+    wait_for_device: bool = False
+    """True waits for a microphone that is not there at the start; False ends with an error."""
+    stalled_after_s: float = 2.0
+    """A microphone that delivers nothing for so long is opened again."""
+    quiet_after_s: float = 10.0
+    """A microphone that is muted or silent for so long is reported."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.channels <= 64:
@@ -56,86 +81,15 @@ class CaptureSettings:
                 f"capture.backlog_ms ({self.backlog_ms}) must be at least two blocks "
                 f"({2 * self.block_ms}) and at most 60000: it bounds how late a verdict can be."
             )
-
-
-@dataclass(frozen=True, slots=True)
-class InputDevice:
-    """A microphone, as PortAudio lists it."""
-
-    index: int
-    name: str
-    channels: int
-    """As many as it can deliver."""
-    sample_rate_hz: int
-    """Its own rate."""
-    default: bool
-    """True for the system's default."""
-
-
-def list_devices() -> list[InputDevice]:
-    """Every input device that was there when PortAudio was first asked.
-
-    Raises:
-        CaptureError: PortAudio is not installed.
-    """
-    portaudio = _portaudio()
-    default = portaudio.default.device[0]
-    return [
-        InputDevice(
-            index=device["index"],
-            name=device["name"],
-            channels=device["max_input_channels"],
-            sample_rate_hz=round(device["default_samplerate"]),
-            default=device["index"] == default,
-        )
-        for device in portaudio.query_devices()
-        if device["max_input_channels"] > 0
-    ]
-
-
-def default_device() -> InputDevice | None:
-    """The system's default microphone, if it has one.
-
-    Raises:
-        CaptureError: PortAudio is not installed.
-    """
-    return next((device for device in list_devices() if device.default), None)
-
-
-def find_device(choice: int | str | None, devices: list[InputDevice]) -> InputDevice:
-    """The device meant by an index, a part of a name in any case, or None for the default.
-
-    Raises:
-        CaptureError: None or several match; lists what there is.
-    """
-    if choice is None:
-        found = [device for device in devices if device.default]
-        wanted = "default microphone"
-    elif isinstance(choice, int) or choice.isdecimal():
-        found = [device for device in devices if device.index == int(choice)]
-        wanted = f"microphone with index {choice}"
-    else:
-        part = choice.casefold()
-        found = [device for device in devices if device.name.casefold() == part]
-        found = found or [device for device in devices if part in device.name.casefold()]
-        wanted = f"microphone whose name contains {choice!r}"
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise CaptureError(
-            f"{choice!r} is part of several microphones' names: {_listed(found)}. "
-            "Give more of the name, or the index."
-        )
-    if not devices:
-        raise CaptureError(
-            f"there is no {wanted}: this machine has no microphone at all. "
-            "Plug one in, or use --input FILE."
-        )
-    raise CaptureError(f"there is no {wanted}. There are: {_listed(devices)}.")
-
-
-def _listed(devices: list[InputDevice]) -> str:
-    return ", ".join(f"{device.index} {device.name!r}" for device in devices)
+        if not 0.5 <= self.stalled_after_s <= 60:
+            raise ValueError(
+                f"capture.stalled_after_s ({self.stalled_after_s:g}) must lie between 0.5 and 60: "
+                "less takes a busy machine for a fault, more loses what is said meanwhile."
+            )
+        if not 1 <= self.quiet_after_s <= 3_600:
+            raise ValueError(
+                f"capture.quiet_after_s ({self.quiet_after_s:g}) must lie between 1 and 3600."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +103,34 @@ class _Block:
     """``(samples, channels)``."""
 
 
+@dataclass(slots=True)
+class _Take:
+    """What one opening of the device has delivered. Event-loop thread only."""
+
+    blocks: Mailbox[_Block]
+    rate_hz: int = SAMPLE_RATE_HZ
+    n_input: int = 0
+    due_s: float = 0.0
+    """Time of the driver at which the next block begins; 0 where it knows no time."""
+    last_s: float = 0.0
+    """Time of the loop at which the last block came."""
+
+    def receive(
+        self, samples: NDArray[np.float32], overflow: bool, adc_s: float, now_s: float
+    ) -> None:
+        """Put a block where the consumer finds it."""
+        lost = 0
+        if overflow:
+            late_s = adc_s - self.due_s
+            trusted = 0 < late_s < MAX_LOST_S and self.due_s > 0
+            lost = round(late_s * self.rate_hz) if trusted else 0
+        self.blocks.offer(_Block(self.n_input + lost, lost, overflow, samples))
+        self.n_input += lost + len(samples)
+        self.last_s = now_s
+        # Some drivers know no time and say 0; then nobody knows how much was lost.
+        self.due_s = adc_s + len(samples) / self.rate_hz if adc_s > 0 else 0.0
+
+
 class DeviceSource:
     """A microphone, from entry to exit of the context."""
 
@@ -156,37 +138,42 @@ class DeviceSource:
 
     def __init__(self, settings: CaptureSettings | None = None) -> None:
         self._settings = settings if settings is not None else CaptureSettings()
+        self._worker = NativeWorker("stser-capture", Input, capacity=1)
         self._device: InputDevice | None = None
-        self._thread = ThreadPoolExecutor(1, "stser-capture")
-        self._stream: Any = None
-        self._blocks = _mailbox(self._settings)
-        self._framer: Framer
+        self._take = self._new_take()
+        self._framer = Framer(SAMPLE_RATE_HZ, 1)
+        self._health = DeviceHealth(self._settings.quiet_after_s)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._n_input = 0
-        self._due_s = 0.0
-        self._overflows = 0
-        self._stopping = False
+        self._stopping = asyncio.Event()
+        self._absent = False
+        self._lost_s = 0.0
+        """Time of the loop since which nothing is heard."""
+        self._times_lost = 0
 
     @property
     def name(self) -> str:
         return self._device.name if self._device is not None else "microphone"
 
-    @property
-    def overflows(self) -> int:
-        """How often the driver has reported lost audio."""
-        return self._overflows
-
     async def __aenter__(self) -> Self:
         """Open the device; blocks wait in the mailbox from here on.
 
         Raises:
-            CaptureError: PortAudio is missing, no such device, or it cannot be opened.
+            CaptureError: PortAudio is missing, no such device, or it cannot be opened; the last two
+                only where ``capture.wait_for_device`` is false.
         """
         self._loop = asyncio.get_running_loop()
+        self._lost_s = self._loop.time()
+        await self._worker.start()
         try:
-            await self._loop.run_in_executor(self._thread, self._open)
+            await self._open()
+        except CaptureError as error:
+            if not self._settings.wait_for_device:
+                await self._worker.close()
+                raise
+            self._absent = True
+            logger.warning("%s Waiting for it.", error)
         except BaseException:
-            self._thread.shutdown(wait=False)
+            await self._worker.close()
             raise
         return self
 
@@ -196,28 +183,54 @@ class DeviceSource:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stopping = True
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown(wait=False)
+        self._stopping.set()
+        try:
+            # An audio server that hangs holds the thread; the program ends without it.
+            async with asyncio.timeout(FAREWELL_S):
+                await self._worker.call(Input.close)
+                await self._worker.close()
+        except TimeoutError:
+            logger.warning("%s: its driver does not answer; left as it is", self.name)
+            leave_portaudio_alone()
 
     def stop(self) -> None:
-        if self._stopping:
+        if self._stopping.is_set():
             return
-        self._stopping = True
+        self._stopping.set()
         if self._loop is None:
-            self._blocks.close()
+            self._take.blocks.close()
         else:
             # Behind the blocks that have been posted already.
-            self._loop.call_soon(self._blocks.close)
+            self._loop.call_soon(self._take.blocks.close)
 
-    async def __aiter__(self) -> AsyncIterator[AudioFrame | AudioGap]:
-        """Frames as they are captured, and gaps where audio was lost.
+    async def __aiter__(self) -> AsyncIterator[AudioFrame | AudioGap | DeviceHappening]:
+        """Frames as they are captured, gaps where audio was lost, and what happened to the device."""
+        reason = "absent" if self._absent else ""
+        while True:
+            if not reason:
+                async for heard in self._hear():
+                    yield heard
+            if self._stopping.is_set():
+                break
+            reason = reason or ("ended" if self._take.blocks.closed else "stalled")
+            # Closes an open segment, and lets go of what cannot be joined to what comes.
+            yield self._framer.gap(0, "lost")
+            yield self._lost(reason)
+            attempts = await self._find_again()
+            if not attempts:
+                break
+            for happening in self._recovered(attempts):
+                yield happening
+            reason = ""
+        for frame in self._framer.flush():
+            yield frame
 
-        Raises:
-            CaptureError: The device has gone; after all that it delivered.
-        """
+    async def _hear(self) -> AsyncIterator[AudioFrame | AudioGap | DeviceHappening]:
+        """What the device delivers until it stops to."""
         expected = 0
-        async for block in self._blocks:
+        blocks = self._take.blocks
+        while await self._delivers():
+            block = blocks.take()
             if block.start > expected or block.overflow:
                 dropped = block.start - block.lost > expected
                 reason = "backlog" if dropped else "overflow"
@@ -225,109 +238,119 @@ class DeviceSource:
             expected = block.start + len(block.samples)
             for frame in self._framer.push(block.samples):
                 yield frame
-        for frame in self._framer.flush():
-            yield frame
-        if not self._stopping:
-            raise CaptureError(
-                f"{self.name}: the microphone has stopped delivering: it was unplugged, or its "
-                "audio server ended. Plug it in again and restart."
-            )
+                for happening in self._health.push(frame, self.name):
+                    yield happening
 
-    # --- on the capture thread ---
-
-    def _open(self) -> None:
-        portaudio = _portaudio()
-        device = find_device(self._settings.device, list_devices())
-        self._device = device
-        channels = min(self._settings.channels, device.channels)
-        rate_hz = device.sample_rate_hz
+    async def _delivers(self) -> bool:
+        """Wait for a block; False where the stream has ended or has stalled."""
         try:
-            self._framer = Framer(rate_hz, channels)
-            self._stream = portaudio.RawInputStream(
-                device=device.index,
-                samplerate=rate_hz,
-                channels=channels,
-                dtype="float32",
-                blocksize=rate_hz * self._settings.block_ms // 1000,
-                callback=_poster(self._post, channels),
-                finished_callback=self._finished,
-            )
-            self._stream.start()
-        except (portaudio.PortAudioError, ValueError) as error:
-            self._close()
-            raise CaptureError(
-                f"{device.name}: the microphone cannot be opened ({error.args[0]}). Another "
-                "program may hold it; see --list-devices for others."
-            ) from error
-        logger.info("listening to %s (%d Hz, %d ch)", device.name, rate_hz, channels)
+            async with asyncio.timeout(self._settings.stalled_after_s):
+                return await self._take.blocks.ready()
+        except TimeoutError:
+            return False
 
-    def _close(self) -> None:
-        if self._stream is not None:
-            # Not stop(): it waits for the driver, which on a stalled device never comes back.
-            self._stream.abort(ignore_errors=True)
-            self._stream.close(ignore_errors=True)
-            self._stream = None
+    def _lost(self, reason: str) -> DeviceLost:
+        if self._take.last_s:
+            self._lost_s = self._take.last_s
+        self._times_lost += 1
+        self._health.interrupted()
+        if reason != "absent":
+            logger.warning("%s: lost (%s); looking for it", self.name, reason)
+        return DeviceLost(self.name, reason, self._times_lost, self._framer.clock)
 
-    # --- on PortAudio's thread ---
+    async def _find_again(self) -> int:
+        """Open the device until it delivers; how many attempts it took, or 0 where told to stop."""
+        attempts, wait_s = 0, RETRY_LEAST_S
+        while not self._stopping.is_set():
+            attempts += 1
+            with contextlib.suppress(CaptureError):
+                # A device that is open, but stalled, is known by its silence only.
+                if await self._unless_stopped(self._reopen()) and await self._delivers():
+                    return attempts
+            if await self._stops_within(wait_s):
+                break
+            wait_s = min(2 * wait_s, RETRY_MOST_S)
+        return 0
 
-    def _post(self, samples: NDArray[np.float32], overflow: bool, adc_s: float) -> None:
-        self._call_soon(self._receive, samples, overflow, adc_s)
+    async def _reopen(self) -> bool:
+        await self._worker.call(Input.close)
+        await self._worker.call(Input.list_anew)
+        await self._open()
+        return True
 
-    def _finished(self) -> None:
-        self._call_soon(self._blocks.close)
-
-    def _call_soon(self, function: Callable[..., None], *arguments: Any) -> None:
-        assert self._loop is not None
-        # A closed loop refuses: nobody listens any more, and PortAudio must not see an exception.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(function, *arguments)
-
-    # --- on the event loop ---
-
-    def _receive(self, samples: NDArray[np.float32], overflow: bool, adc_s: float) -> None:
-        if self._stopping:
-            return
+    def _recovered(self, attempts: int) -> list[DeviceHappening | AudioGap]:
         assert self._device is not None
-        rate_hz = self._device.sample_rate_hz
-        lost = 0
-        if overflow:
-            self._overflows += 1
-            late_s = adc_s - self._due_s
-            lost = round(late_s * rate_hz) if 0 < late_s < MAX_LOST_S and self._due_s > 0 else 0
-        self._blocks.offer(_Block(self._n_input + lost, lost, overflow, samples))
-        self._n_input += lost + len(samples)
-        # Some drivers know no time and say 0; then nobody knows how much was lost.
-        self._due_s = adc_s + len(samples) / rate_hz if adc_s > 0 else 0.0
+        take = self._take
+        first_s = take.last_s - take.n_input / take.rate_hz
+        start = self._framer.clock
+        length = max(0, round((first_s - self._lost_s) * SAMPLE_RATE_HZ))
+        logger.info("listening to %s again after %.1f s", self.name, length / SAMPLE_RATE_HZ)
+        self._framer = Framer(take.rate_hz, self._channels(self._device), start=start + length)
+        return [
+            AudioGap(start, length, "lost"),
+            DeviceRecovered(self.name, attempts, length, start + length),
+        ]
 
+    async def _unless_stopped(self, work: Awaitable[bool]) -> bool:
+        """The result; False where told to stop first. An audio server that hangs never answers."""
+        working = asyncio.ensure_future(work)
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            return working.done() and working.result()
+        finally:
+            stopped.cancel()
+            working.cancel()
 
-def _mailbox(settings: CaptureSettings) -> Mailbox[_Block]:
-    capacity = settings.backlog_ms // settings.block_ms
-    return Mailbox(capacity, bite=capacity // 2)
+    async def _stops_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        return self._stopping.is_set()
 
+    # --- between the loop and PortAudio --------------------------------------------------------
 
-def _poster(
-    post: Callable[[NDArray[np.float32], bool, float], None], channels: int
-) -> Callable[[Any, int, Any, Any], None]:
-    """PortAudio's callback: copy, post, return."""
+    async def _open(self) -> None:
+        """A new take of the device.
 
-    def callback(buffer: Any, n_frames: int, times: Any, status: Any) -> None:
-        samples = np.frombuffer(buffer, np.float32).reshape(n_frames, channels).copy()
-        post(samples, bool(status.input_overflow), float(times.inputBufferAdcTime))
+        Raises:
+            CaptureError: No such device, or it cannot be opened.
+        """
+        take, loop = self._new_take(), asyncio.get_running_loop()
 
-    return callback
+        def call_soon(function: Callable[..., None], *arguments: Any) -> None:
+            # A closed loop refuses: nobody listens any more, and PortAudio must not see an exception.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(function, *arguments)
 
+        def post(samples: NDArray[np.float32], overflow: bool, adc_s: float) -> None:
+            call_soon(take.receive, samples, overflow, adc_s, loop.time())
 
-def _portaudio() -> Any:
-    """The sounddevice module, which looks for PortAudio when it is imported.
+        def finished() -> None:
+            call_soon(take.blocks.close)
 
-    Raises:
-        CaptureError: PortAudio is not installed.
-    """
-    try:
-        import sounddevice
-    except OSError as error:
-        raise CaptureError(
-            "PortAudio is missing, without which no microphone can be heard. Install it with: "
-            "apt-get install libportaudio2"
-        ) from error
-    return sounddevice
+        settings, before = self._settings, self._device
+        device = await self._worker.call(
+            lambda native: native.open(
+                settings.device,
+                before,
+                channels=settings.channels,
+                block_ms=settings.block_ms,
+                post=post,
+                finished=finished,
+            )
+        )
+        take.rate_hz = device.sample_rate_hz
+        if self._device is None:
+            self._framer = Framer(
+                device.sample_rate_hz, self._channels(device), start=self._framer.clock
+            )
+        self._take, self._device = take, device
+        logger.debug("%s is open (%d Hz)", device.name, device.sample_rate_hz)
+
+    def _channels(self, device: InputDevice) -> int:
+        return min(self._settings.channels, device.channels)
+
+    def _new_take(self) -> _Take:
+        capacity = self._settings.backlog_ms // self._settings.block_ms
+        return _Take(Mailbox(capacity, bite=capacity // 2))

@@ -27,6 +27,7 @@ Exit codes: 0 orderly, 2 usage, settings or input file, 3 audio device, 4 model,
 
 FLAG_SETTINGS = {
     "device": "capture.device",
+    "wait_for_device": "capture.wait_for_device",
     "node": "node",
     "stream": "stream",
     "model": "ensemble.checkpoint",
@@ -85,6 +86,11 @@ def _add_input_flags(group: argparse._ArgumentGroup) -> None:
         type=_index_or_name,
         metavar="INDEX|NAME",
         help="microphone: index or part of its name (default: the system's; without one, a demo)",
+    )
+    group.add_argument(
+        "--wait-for-device",
+        action="store_true",
+        help="wait for a microphone that is not there yet (default: end, or play the demo)",
     )
     group.add_argument(
         "-l", "--list-devices", action="store_true", help="list the microphones and exit"
@@ -212,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _list_devices() -> int:
-    from monitor.capture import list_devices
+    from monitor.portaudio import list_devices
 
     devices = list_devices()
     for device in devices:

@@ -24,9 +24,10 @@ import soundfile
 
 from monitor.asr import find_model
 from monitor.assembly import DEMO, assemble, host_name, versions
-from monitor.capture import DeviceSource, InputDevice, find_device, list_devices
+from monitor.capture import DeviceSource
 from monitor.errors import CaptureError, ModelError, MonitorError, PublishError, UsageError
-from monitor.events import SAMPLE_RATE_HZ, AudioFrame, AudioGap, Samples
+from monitor.events import SAMPLE_RATE_HZ, AudioFrame, AudioGap, DeviceLost, Samples
+from monitor.portaudio import InputDevice, find_device, list_devices
 from monitor.publish.guard import is_loopback
 from monitor.publish.journal import Journal
 from monitor.publish.mqtt import MqttPublisher
@@ -284,7 +285,7 @@ def _decibels(power: float) -> float:
 
 async def _microphone(settings: MonitorSettings) -> Finding:
     """Listen for three seconds."""
-    source = DeviceSource(settings.capture)
+    source = DeviceSource(replace(settings.capture, wait_for_device=False))
     blocks: list[Samples] = []
     n_lost = 0
     try:
@@ -296,6 +297,8 @@ async def _microphone(settings: MonitorSettings) -> Finding:
                             blocks.append(audio.samples)
                         elif isinstance(audio, AudioGap):
                             n_lost += audio.length
+                        elif isinstance(audio, DeviceLost):
+                            break
                         if len(blocks) * 320 >= LISTEN_S * SAMPLE_RATE_HZ:
                             break
             except TimeoutError:

@@ -41,6 +41,11 @@ class Mailbox(Generic[T]):
         """Items lost so far: to make room, or offered after :meth:`close`."""
         return self._dropped
 
+    @property
+    def closed(self) -> bool:
+        """Whether the end has come, but for what is still there."""
+        return self._closed
+
     def __len__(self) -> int:
         return len(self._items)
 

@@ -26,6 +26,7 @@ from monitor.events import (
     AudioFrame,
     AudioGap,
     DeviceHappening,
+    DeviceLost,
     DeviceOverflow,
     Happening,
     Latency,
@@ -175,13 +176,14 @@ class Pipeline:
 
     async def _hear(self, audio: AudioFrame | AudioGap | DeviceHappening) -> None:
         if isinstance(audio, DeviceHappening):
+            self._dropped["gaps"] += isinstance(audio, DeviceLost)
             self._announce(audio)
             return
         if isinstance(audio, AudioGap):
             self._clock = audio.start + audio.length
-            self._dropped["gaps"] += 1
             self._dropped["samples"] += audio.length
             if audio.reason != "lost":  # which the source has told itself
+                self._dropped["gaps"] += 1
                 self._announce(DeviceOverflow(self._source.name, 1, audio.length))
         else:
             self._clock = audio.start + len(audio.samples)

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "monitor": {"config", "stser_core"},
 }
 ONLY_HOME = {
-    "sounddevice": "monitor/capture.py",
+    "sounddevice": "monitor/portaudio.py",
     "vosk": "monitor/asr.py",
     "websockets": "monitor/publish/websocket.py",
     "aiomqtt": "monitor/publish/mqtt.py",

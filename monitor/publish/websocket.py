@@ -28,7 +28,14 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from monitor.errors import PublishError
-from monitor.events import MonitorStarted, MonitorStopped, StateChanged, WireEvent
+from monitor.events import (
+    DeviceLost,
+    DeviceRecovered,
+    MonitorStarted,
+    MonitorStopped,
+    StateChanged,
+    WireEvent,
+)
 from monitor.metrics import CONTENT_TYPE as METRICS_TYPE
 from monitor.metrics import Metrics
 from monitor.publish.guard import Guard, is_loopback, tls_context
@@ -170,9 +177,9 @@ class WebSocketPublisher:
         match event.happening:
             case StateChanged():
                 self._state = event
-            case MonitorStarted():
+            case MonitorStarted() | DeviceRecovered():
                 self._listening = True
-            case MonitorStopped():
+            case MonitorStopped() | DeviceLost():
                 self._listening = False
         whole, bare = Message.of(event), None
         for client in self._clients:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,20 +31,81 @@ pcm.fakemic { type pulse device mic hint { show on description "Fake microphone"
 
 
 class VirtualMicrophone:
-    """A running PulseAudio with a speaker, and a microphone that hears it.
+    """A PulseAudio with a speaker, and a microphone that hears it.
 
     Attributes:
         environment: What a program needs in its environment to find this microphone and no other.
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self._reader: subprocess.Popen[bytes] | None = None
         self.environment: Mapping[str, str] = {
             "XDG_RUNTIME_DIR": str(folder),
             "PULSE_RUNTIME_PATH": str(folder / "pulse"),
             "PULSE_SERVER": f"unix:{folder}/native",
             "PULSE_COOKIE": str(folder / "cookie"),
             "ALSA_CONFIG_PATH": str(folder / "asound.conf"),
+            "HOME": str(folder),
         }
+        (folder / "asound.conf").write_text(ALSA_CONFIG)
+
+    # --- what becomes of a microphone ----------------------------------------------------------
+
+    def start(self, *, plugged_in: bool = True) -> None:
+        """Start the audio server; returns when it answers and, if plugged in, can be heard."""
+        socket = self._folder / "native"
+        socket.unlink(missing_ok=True)  # left over where it was killed
+        daemon = self._daemon = self._start(
+            *("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1"),
+            *("--realtime=no", "--high-priority=no", "--use-pid-file=no"),
+            *("-L", f"module-native-protocol-unix auth-anonymous=1 socket={socket}"),
+        )
+        wait_until(lambda: self._succeeds("pactl", "info"), daemon, "pulseaudio")
+        if plugged_in:
+            self.plug_in()
+
+    def plug_in(self) -> None:
+        """Give the server its speaker and the microphone that hears it."""
+        self.control("load-module", "module-null-sink", "sink_name=spk", "rate=16000", "channels=1")
+        self.control("load-module", "module-remap-source", "source_name=mic", "master=spk.monitor")
+        # Without a reader in a hurry, the null sink renders in blocks of up to 1.8 s. The first
+        # was begun before the reader came: it is waited for here, so that no test has to.
+        self._reader = self._start("parec", "--latency-msec=10", "-d", "spk.monitor")
+        self._read_one_block()
+
+    def unplug(self) -> None:
+        """The device goes, the server stays."""
+        self.control("unload-module", "module-null-sink")
+        self._end_reader()
+
+    def kill(self) -> None:
+        """The audio server crashes."""
+        assert self._daemon is not None, "not started"
+        self._daemon.kill()
+        self._daemon.wait()
+        self._daemon = None
+        self._end_reader()
+
+    def freeze(self) -> None:
+        """The audio server hangs: nothing comes, and nobody is told."""
+        assert self._daemon is not None, "not started"
+        self._daemon.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """The audio server goes on where it was."""
+        assert self._daemon is not None, "not started"
+        self._daemon.send_signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        """Bring everything down."""
+        if self._daemon is not None:
+            self._daemon.send_signal(signal.SIGCONT)
+            end(self._daemon)
+        self._end_reader()
+
+    # --- what it hears -------------------------------------------------------------------------
 
     def play(self, path: Path) -> None:
         """Speak a sound file into the microphone; returns when it has been heard to its end."""
@@ -70,42 +132,61 @@ class VirtualMicrophone:
         )
         return done.stdout.decode()
 
+    def _start(self, *command: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **self.environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def _end_reader(self) -> None:
+        if self._reader is not None:
+            end(self._reader)
+            self._reader = None
+
+    def _read_one_block(self) -> None:
+        reader = subprocess.Popen(
+            ["parec", "--latency-msec=10", "-d", "mic"],
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+        )
+        assert reader.stdout is not None
+        with reader, reader.stdout:
+            reader.stdout.read(640)
+            reader.terminate()
+
+    def _succeeds(self, *command: str) -> bool:
+        done = subprocess.run(
+            command,
+            check=False,
+            env={**os.environ, **self.environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        return done.returncode == 0
+
 
 @contextmanager
 def running_virtual_microphone() -> Iterator[VirtualMicrophone]:
     """Start the microphone; bring it down on the way out."""
+    with silent_machine() as microphone:
+        microphone.start()
+        yield microphone
+
+
+@contextmanager
+def silent_machine() -> Iterator[VirtualMicrophone]:
+    """A machine whose audio server has not been started."""
     missing = [program for program in NEEDED if shutil.which(program) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: there can be no virtual microphone")
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stser-mic-")))
-        microphone = VirtualMicrophone(folder)
-        (folder / "asound.conf").write_text(ALSA_CONFIG)
-        environment = {**os.environ, **microphone.environment, "HOME": str(folder)}
-
-        def start(*command: str) -> subprocess.Popen[bytes]:
-            process = subprocess.Popen(
-                command,
-                env=environment,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            stack.callback(end, process)
-            return process
-
-        daemon = start(
-            *("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1"),
-            *("--realtime=no", "--high-priority=no"),
-            *("-L", f"module-native-protocol-unix auth-anonymous=1 socket={folder}/native"),
-            *("-L", "module-null-sink sink_name=spk rate=16000 channels=1"),
-            *("-L", "module-remap-source source_name=mic master=spk.monitor"),
-        )
-        wait_until(lambda: _succeeds(["pactl", "info"], environment), daemon, "pulseaudio")
-        # Without a reader in a hurry, the null sink renders in blocks of up to 1.8 s. The first
-        # was begun before the reader came: it is waited for here, so that no test has to.
-        start("parec", "--latency-msec=10", "-d", "spk.monitor")
-        _read_one_block(environment)
-        yield microphone
+    with tempfile.TemporaryDirectory(prefix="stser-mic-", ignore_cleanup_errors=True) as folder:
+        microphone = VirtualMicrophone(Path(folder))
+        try:
+            yield microphone
+        finally:
+            microphone.end()
 
 
 @pytest.fixture(scope="session")
@@ -143,19 +224,3 @@ def _initialise_portaudio_again() -> None:
     if sounddevice is not None:
         sounddevice._terminate()
         sounddevice._initialize()
-
-
-def _read_one_block(environment: Mapping[str, str]) -> None:
-    reader = subprocess.Popen(
-        ["parec", "--latency-msec=10", "-d", "mic"], env=environment, stdout=subprocess.PIPE
-    )
-    assert reader.stdout is not None
-    with reader, reader.stdout:
-        reader.stdout.read(640)
-        reader.terminate()
-
-
-def _succeeds(command: list[str], environment: Mapping[str, str]) -> bool:
-    quiet = subprocess.DEVNULL
-    done = subprocess.run(command, check=False, env=environment, stdout=quiet, stderr=quiet)
-    return done.returncode == 0

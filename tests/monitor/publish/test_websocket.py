@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from monitor.errors import PublishError
-from monitor.events import StateChanged
+from monitor.events import DeviceLost, DeviceRecovered, StateChanged
 from monitor.publish.journal import Journal, JournalSettings
 from monitor.publish.pages import load_pages
 from monitor.publish.websocket import WebSocketPublisher, WebSocketSettings
@@ -471,19 +471,20 @@ def test_schema_of_every_kind_is_served_where_the_events_say() -> None:
 
 
 def test_ready_means_that_audio_is_heard() -> None:
-    started, stopped = encoded(STARTED, EVERY[-1])
+    lost, back = DeviceLost("mic", "ended", 1, 0), DeviceRecovered("mic", 1, 0, 0)
+    happenings = encoded(STARTED, lost, back, EVERY[-1])
 
     async def main() -> list[int]:
         async with serving() as publisher:
             seen = []
-            for event in (None, started, stopped):
+            for event in (None, *happenings):
                 if event is not None:
                     publisher.publish(event)
                 seen.append((await page(publisher, "/readyz"))[0])
                 assert (await page(publisher, "/healthz"))[0] == 200
             return seen
 
-    assert asyncio.run(main()) == [503, 200, 503]
+    assert asyncio.run(main()) == [503, 200, 503, 200, 503]
 
 
 @pytest.mark.parametrize(
