@@ -346,7 +346,7 @@ def _type(rule: Json) -> str:
     if "enum" in rule:
         return ", ".join(f"`{value}`" for value in rule["enum"])
     if "anyOf" in rule or "oneOf" in rule:
-        return " or ".join(_type(choice) for choice in rule.get("anyOf", rule.get("oneOf")))
+        return " or ".join(_type(choice) for choice in rule.get("anyOf") or rule["oneOf"])
     kind = rule.get("type", "any")
     return " or ".join(kind) if isinstance(kind, list) else str(kind)
 

@@ -51,7 +51,8 @@ def document(event: WireEvent) -> bytes | None:
     for label in Emotion:
         ET.SubElement(vocabulary, "item", {"name": label.value})
     root.append(_emotion(told, told["data"]))
-    return ET.tostring(root, encoding="utf-8", xml_declaration=False)
+    line: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=False)
+    return line
 
 
 def _emotion(told: dict[str, Any], data: dict[str, Any]) -> ET.Element:

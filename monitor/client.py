@@ -1,0 +1,207 @@
+"""A client for programs in Python: the events of a monitor, in order, over every interruption.
+
+::
+
+    async for event in MonitorClient("ws://127.0.0.1:8765", types=["emotion.utterance"]):
+        print(event.data["label"])
+
+Needs nothing of the monitor but this file, and of other packages only ``websockets``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Self
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.frames import CloseCode
+from websockets.typing import Subprotocol
+
+logger = logging.getLogger(__name__)
+
+_PREFIX: Final = "org.stser."
+_SCHEMES: Final = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
+_LARGEST_EVENT_BYTES: Final = 16 << 20
+_WELCOME_S: Final = 0.5
+"""How long the current state, which comes first, may be out of its place among the events missed."""
+
+
+class ClientError(Exception):
+    """The monitor refused this client; trying again would not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event; docs/wire.md says what each kind holds."""
+
+    kind: str
+    """Such as ``emotion.utterance``."""
+    source: str
+    id: str
+    time: datetime
+    sequence: int | None
+    """Place among the events of the source; None for what only this client is told."""
+    data: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any]) -> Self:
+        """Read a CloudEvent."""
+        sequence = tree.get("sequence")
+        return cls(
+            kind=tree["type"].removeprefix(_PREFIX).rpartition(".")[0],
+            source=tree["source"],
+            id=tree["id"],
+            time=datetime.fromisoformat(tree["time"]),
+            sequence=None if sequence is None else int(sequence),
+            data=tree["data"],
+        )
+
+
+class MonitorClient:
+    """Connects, connects again, and goes on after the last event that it had.
+
+    Events come in order and once. Those that the monitor no longer has come as one ``stream.gap``, whatever ``types``
+    says. The first connection begins with the current ``emotion.state``, if there is one.
+
+    Args:
+        url: Of the monitor, such as ``ws://127.0.0.1:8765`` or what it prints as its dashboard.
+        since: Sequence of the last event that is known; 0 for all there is, None for what comes from now on.
+        types: Kinds that are wanted, such as ``emotion.utterance``; None for all.
+        transcript: False for events without the words.
+        token: What the monitor's token file holds.
+        wait_least_s: First wait before connecting again; it doubles each time.
+        wait_most_s: Longest wait before connecting again.
+
+    Raises:
+        ValueError: The address is not one of a monitor.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        since: int | None = None,
+        types: Iterable[str] | None = None,
+        transcript: bool = True,
+        token: str | None = None,
+        wait_least_s: float = 0.5,
+        wait_most_s: float = 30.0,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in _SCHEMES or not parts.netloc:
+            raise ValueError(f"{url!r} is no address of a monitor, such as ws://127.0.0.1:8765.")
+        self._address = parts._replace(
+            scheme=_SCHEMES[parts.scheme], path=parts.path.rstrip("/") or "/events"
+        )
+        self._query = {"types": ",".join(types)} if types is not None else {}
+        if not transcript:
+            self._query["transcript"] = "0"
+        self._headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        self._wait_least_s = wait_least_s
+        self._wait_most_s = wait_most_s
+        self._since = since
+
+    @property
+    def since(self) -> int | None:
+        """Sequence of the last event that was handed over: keep it to go on after a restart."""
+        return self._since
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        """The events, without an end.
+
+        Raises:
+            ClientError: The monitor refuses this client.
+        """
+        wait_s = self._wait_least_s
+        while True:
+            try:
+                async with self._connect() as connection:
+                    async for event in self._events(connection):
+                        wait_s = self._wait_least_s
+                        yield event
+            except InvalidStatus as error:
+                if error.response.status_code < 500:
+                    said = bytes(error.response.body or b"").decode("utf-8", "replace").strip()
+                    raise ClientError(f"{error.response.status_code}: {said}") from error
+                logger.info("the monitor takes no clients now: %s", error)
+            except ConnectionClosed as error:
+                if error.rcvd is not None and error.rcvd.code == CloseCode.POLICY_VIOLATION:
+                    raise ClientError(error.rcvd.reason) from error
+                logger.info("the monitor has gone: %s", error)
+            except InvalidURI as error:
+                raise ClientError(str(error)) from error
+            except (OSError, TimeoutError, InvalidHandshake) as error:
+                logger.info("the monitor cannot be reached: %s", error)
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1))  # noqa: S311
+            wait_s = min(2 * wait_s, self._wait_most_s)
+
+    def _connect(self) -> connect:
+        query = dict(self._query)
+        if self._since is not None:
+            query["since"] = f"{self._since:020d}"
+        return connect(
+            urlunsplit(self._address._replace(query=urlencode(query))),
+            additional_headers=self._headers,
+            subprotocols=[Subprotocol("cloudevents.json")],
+            compression=None,
+            proxy=None,
+            max_size=_LARGEST_EVENT_BYTES,
+        )
+
+    async def _events(self, connection: ClientConnection) -> AsyncIterator[Event]:
+        """What one connection brings, in order.
+
+        On connect the current state comes first, ahead of what was missed. Whoever resumes has had it, or gets it once
+        more in its place; only where neither is so, it stands for itself.
+        """
+        known = self._since
+        held: Event | None = None
+        if known is not None:
+            first = await self._receive(connection)
+            if first.kind == "emotion.state":
+                held = first
+            else:
+                yield self._handed_over(first)
+        while held is not None:
+            try:
+                event = await self._receive(connection, _WELCOME_S)
+            except TimeoutError:
+                if _place(held) > (known or 0):
+                    yield self._handed_over(held)
+                break
+            if event.data.get("reason") == "journal_lost":  # its numbers are not those we know
+                yield held
+            elif _place(event) >= _place(held) > (known or 0) and event.id != held.id:
+                yield self._handed_over(held)
+            if _place(event) >= _place(held):
+                held = None
+            yield self._handed_over(event)
+        while True:
+            yield self._handed_over(await self._receive(connection))
+
+    async def _receive(self, connection: ClientConnection, timeout_s: float | None = None) -> Event:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                tree = json.loads(await connection.recv())
+                if "specversion" in tree:
+                    return Event.from_json(tree)
+
+    def _handed_over(self, event: Event) -> Event:
+        if (place := _place(event)) > 0:
+            self._since = place
+        return event
+
+
+def _place(event: Event) -> int:
+    """Sequence after which to go on, once this event is known; 0 where it has none."""
+    if event.kind == "stream.gap":
+        return int(event.data["to_sequence"])
+    return event.sequence or 0
