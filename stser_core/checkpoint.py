@@ -39,6 +39,9 @@ GRAPHS: Final = ("speech.onnx", "text.onnx", "bimodal.onnx")
 FILES: Final = (WEIGHTS, *GRAPHS, TOKENIZER)
 """Every file that a manifest must name and vouch for."""
 
+ADDED: Final = frozenset({"sizes.speech.blocks"})
+"""Keys that came after the first checkpoints, whose defaults are what those were made with."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelId:
@@ -202,7 +205,7 @@ def _missing(complete: Mapping[str, Any], given: Mapping[str, Any], where: str =
     names: list[str] = []
     for key, value in complete.items():
         if key not in given:
-            names.append(where + key)
+            names += [where + key] if where + key not in ADDED else []
         elif isinstance(value, dict):
             names += _missing(value, given[key], f"{where}{key}.")
     return names

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
+
+BlockKind = Literal["plain", "residual", "dilated"]
+"""``plain``: convolution, batch norm, ReLU. ``residual``: two of them with a path around. ``dilated``:
+plain, with a kernel stretched over time, twice as far with each further block."""
+
+BLOCK_KINDS: Final[tuple[str, ...]] = get_args(BlockKind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,6 +18,9 @@ class SpeechModelSettings:
 
     n_mels: int = 64
     """Mel bins of the input."""
+    blocks: tuple[BlockKind, ...] = ("plain",)
+    """Convolution blocks, the first before the pooling, further ones after it. One plain block is
+    the paper's; the others are its future work."""
     channels: int = 32
     """Feature maps of the convolution."""
     kernel_time: int = 5
@@ -33,6 +43,11 @@ class SpeechModelSettings:
     """Share dropped before and after the LSTM and after the attention, while training."""
 
     def __post_init__(self) -> None:
+        if not self.blocks or not set(self.blocks) <= set(BLOCK_KINDS):
+            raise ValueError(
+                f"speech.blocks ({', '.join(self.blocks)}) must be one or more of "
+                f"{', '.join(BLOCK_KINDS)}."
+            )
         if self.kernel_time % 2 == 0 or self.kernel_mels % 2 == 0:
             raise ValueError(
                 f"speech.kernel_time ({self.kernel_time}) and speech.kernel_mels "

@@ -1,8 +1,8 @@
 """smodel: log-mel -> convolution -> Bi-LSTM -> self-attention -> speech representation.
 
 The paper's section 2.1: one convolution block (convolution, batch normalisation, ReLU, max
-pooling), a bidirectional LSTM and self-attention with four heads; here attention pooling then turns
-time into one vector.
+pooling; more and other blocks are a setting), a bidirectional LSTM and self-attention with four
+heads; here attention pooling then turns time into one vector.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stser_core.conv_blocks import FurtherBlock, ResidualEnd
 from stser_core.errors import ShapeError
 from stser_core.layers import BidirectionalLstm, SelfAttention, attention_pool, valid_mask
 from stser_core.sizes import SpeechModelSettings
@@ -31,18 +32,21 @@ class SpeechOutput:
 
 
 class SpeechModel(nn.Module):
-    """One convolution block, Bi-LSTM, multi-head self-attention, attention pooling."""
+    """Convolution blocks, Bi-LSTM, multi-head self-attention, attention pooling."""
 
     def __init__(self, settings: SpeechModelSettings) -> None:
         super().__init__()
         self.settings = settings
         time, mels = settings.kernel_time, settings.kernel_mels
+        first, *further = settings.blocks
+        dilation = 2 if first == "dilated" else 1
         self.conv = nn.Conv2d(
             1,
             settings.channels,
             (time, mels),
             stride=(settings.stride_time, settings.stride_mels),
-            padding=(time // 2, mels // 2),
+            padding=(time // 2 * dilation, mels // 2),
+            dilation=(dilation, 1),
             bias=False,
         )
         self.norm = nn.BatchNorm2d(settings.channels)
@@ -52,6 +56,11 @@ class SpeechModel(nn.Module):
         self.attention_norm = nn.LayerNorm(settings.representation)
         self.score = nn.Linear(settings.representation, 1)
         self.dropout = nn.Dropout(settings.dropout)
+        # Last, so that one plain block has the weights, and the names, that it always had.
+        self.residual = ResidualEnd(settings) if first == "residual" else None
+        self.further = nn.ModuleList(
+            FurtherBlock(kind, place, settings) for place, kind in enumerate(further, start=1)
+        )
 
     def forward(self, log_mel: Tensor, lengths: Tensor) -> SpeechOutput:
         """Represent utterances.
@@ -67,10 +76,13 @@ class SpeechModel(nn.Module):
             raise ShapeError(
                 f"log_mel must have {self.settings.n_mels} mels, got {log_mel.shape[-1]}."
             )
-        frames = self._convolve(log_mel, valid_mask(lengths, log_mel.shape[1]))  # (B, T', M'*C)
         # Rounded down: a pooled frame that padding could have touched is not a frame.
         pooled_lengths = torch.div(lengths, self.settings.pool_time, rounding_mode="floor")
-        valid = valid_mask(pooled_lengths, frames.shape[1])
+        maps = self._convolve(log_mel, lengths)  # (B, C, T', M')
+        valid = valid_mask(pooled_lengths, maps.shape[2])
+        for block in self.further:
+            maps = block(maps, valid)
+        frames = maps.permute(0, 2, 3, 1).flatten(2)  # (B, T', M'*C)
         frames = self.lstm(self.dropout(frames), pooled_lengths)  # (B, T', 2*H)
         # The LSTM of padding is arbitrary but finite, so masking it later is enough.
         frames = self.dropout(frames)
@@ -78,8 +90,9 @@ class SpeechModel(nn.Module):
         representation, weights = attention_pool(frames, self.score(frames).squeeze(-1), valid)
         return SpeechOutput(representation, weights)
 
-    def _convolve(self, log_mel: Tensor, valid: Tensor) -> Tensor:
-        """Conv, batch norm, ReLU, max pool: ``(batch, pooled_time, pooled_mels * channels)``."""
+    def _convolve(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
+        """First block and max pool: ``(batch, channels, pooled_time, pooled_mels)``."""
+        valid = valid_mask(lengths, log_mel.shape[1])
         # masked_fill and not a product: padding may be infinite or not a number.
         framed = log_mel.masked_fill(~valid[:, :, None], 0.0)
         # One channel appended and moved is "channels last" to PyTorch, which makes this block,
@@ -87,9 +100,12 @@ class SpeechModel(nn.Module):
         framed = framed[..., None].permute(0, 3, 1, 2)  # (B, 1, T, M)
         maps = F.relu(self.norm(self.conv(framed)), inplace=True)  # (B, C, T, M)
         sizes = self.settings
+        if self.residual is not None:
+            stride = sizes.stride_time
+            strided = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
+            maps = self.residual(framed, maps, valid_mask(strided, maps.shape[2]))
         maps = F.max_pool2d(
             maps, (sizes.pool_time // sizes.stride_time, sizes.pool_mels // sizes.stride_mels)
         )
         # A stride can leave room for one more pooled frame or bin, half of it beyond the edge.
-        maps = maps[:, :, : log_mel.shape[1] // sizes.pool_time, : sizes.n_mels // sizes.pool_mels]
-        return maps.permute(0, 2, 3, 1).flatten(2)
+        return maps[:, :, : log_mel.shape[1] // sizes.pool_time, : sizes.n_mels // sizes.pool_mels]
