@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 import re
 import tomllib
 import types
@@ -25,7 +26,9 @@ class SettingsError(ValueError):
     """A setting that cannot be used: says which, its value, the rule and the remedy."""
 
 
-def load(path: Path, kind: type[Settings], *, overrides: Mapping[str, Any] | None = None) -> Settings:
+def load(
+    path: Path, kind: type[Settings], *, overrides: Mapping[str, Any] | None = None
+) -> Settings:
     """Read a settings file; what it does not name keeps the default of ``kind``.
 
     Args:
@@ -48,7 +51,8 @@ def load(path: Path, kind: type[Settings], *, overrides: Mapping[str, Any] | Non
         ) from error
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Besides TOMLDecodeError: a number of thousands of digits, brackets nested beyond the stack.
         raise SettingsError(f"{path}: not valid TOML: {error}.") from error
     try:
         return build(kind, tree, overrides=overrides)
@@ -78,7 +82,9 @@ def build(
 
 
 def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
+    return {
+        key: _copy(value) if isinstance(value, Mapping) else value for key, value in tree.items()
+    }
 
 
 def _dataclass(kind: type[Any], tree: Any, where: str) -> Any:
@@ -145,14 +151,28 @@ def _scalar(kind: Any, value: Any, dotted: str) -> Any:
             allowed = ", ".join(str(member.value) for member in kind)
             raise SettingsError(f"{dotted} ({value!r}) must be one of {allowed}.") from None
     if kind is Path and isinstance(value, str | Path):
-        return Path(value).expanduser()
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return Path(value).expanduser()
+        except RuntimeError:
+            raise SettingsError(f"{dotted} ({value!r}) names a user who has no home.") from None
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return _finite(value, dotted)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise SettingsError(
             f"{dotted} ({value!r}) must be {_SAID[kind]}, got {type(value).__name__}."
         )
     return value
+
+
+def _finite(value: float, dotted: str) -> float:
+    """A number that no comparison lets slip through."""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise SettingsError(f"{dotted} must be a finite number.")
+    return number
 
 
 _SAID = {

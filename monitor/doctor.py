@@ -376,6 +376,7 @@ async def _utterance(settings: MonitorSettings) -> Finding:
             settings,
             websocket=replace(settings.websocket, enabled=False),
             mqtt=replace(settings.mqtt, url=None),
+            journal=replace(settings.journal, path="off"),
             transcript=True,
         )
         parts = assemble(

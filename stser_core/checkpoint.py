@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,12 +182,24 @@ def read_manifest(directory: Path, *, log_mel: LogMelSettings | None = None) -> 
 
 def _tree(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        tree = json.loads(content)
-    except ValueError as error:
+        tree = json.loads(content, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not valid JSON: {error}.") from error
     if not isinstance(tree, dict):
         raise CheckpointError(f"{path}: must hold a JSON object, got {type(tree).__name__}.")
     return tree
+
+
+def _finite(text: str) -> float:
+    """A number that may be compared and computed with.
+
+    Raises:
+        ValueError: It is none, or beyond all bounds.
+    """
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    return number
 
 
 def _description(path: Path, tree: dict[str, Any]) -> Description:

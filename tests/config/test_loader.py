@@ -87,6 +87,20 @@ def test_a_missing_file_and_broken_toml_are_named(tmp_path: Path) -> None:
     assert "not valid TOML" in refusal(tmp_path, "name = \n")
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999", "9" * 400])
+def test_a_number_that_would_slip_through_every_comparison_is_refused(
+    tmp_path: Path, value: str
+) -> None:
+    assert "vad.onset_db must be a finite number" in refusal(
+        tmp_path, f"[vad]\nonset_db = {value}\n"
+    )
+
+
+@pytest.mark.parametrize("text", ["name = " + "[" * 20_000, "name = " + "9" * 5_000])
+def test_what_exhausts_the_parser_is_refused_as_broken_toml(tmp_path: Path, text: str) -> None:
+    assert "not valid TOML" in refusal(tmp_path, text)
+
+
 def test_an_override_wins_over_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, "[vad]\nonset_db = 12\n")
     loaded = load(path, Root, overrides={"vad.hangover_ms": 250, "name": "desk"})

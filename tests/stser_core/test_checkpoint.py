@@ -73,7 +73,10 @@ def test_a_manifest_that_does_not_fit_is_refused_by_name_and_reason(
         read_manifest(checkpoint_copy)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"null"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[1]", b"\xff\xfe", b"null", b"[" * 60_000, b'{"a": NaN}', b'{"a": 1e999}'],
+)
 def test_a_manifest_that_is_not_one_is_refused(checkpoint_copy: Path, content: bytes) -> None:
     (checkpoint_copy / MANIFEST).write_bytes(content)
     with pytest.raises(CheckpointError, match=MANIFEST):
