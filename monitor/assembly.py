@@ -7,7 +7,7 @@ import platform
 import re
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -147,6 +147,10 @@ def assemble(
         publishers=publishers,
         state=EmotionState(settings.state),
         abstention=settings.abstention,
+        # A file at full speed has its verdicts at once: there is nobody to tell in passing.
+        provisional=replace(
+            settings.provisional, enabled=settings.provisional.enabled and not offline
+        ),
         started=lambda ensemble: MonitorStarted(
             versions=versions(),
             settings_digest=settings.digest(),

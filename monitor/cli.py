@@ -44,6 +44,7 @@ FLAG_SETTINGS = {
     "mqtt_prefix": "mqtt.prefix",
     "journal": "journal.path",
     "transcript": "transcript",
+    "provisional": "provisional.enabled",
     "silence_ms": "segmenter.silence_ms",
     "log_format": "log_format",
 }
@@ -174,6 +175,11 @@ def _add_output_flags(group: argparse._ArgumentGroup) -> None:
         dest="transcript",
         action="store_false",
         help="leave the recognised words out of events",
+    )
+    group.add_argument(
+        "--provisional",
+        action=argparse.BooleanOptionalAction,
+        help="announce the emotion so far while someone speaks (default: yes, but for a file at full speed)",
     )
     group.add_argument("--log-format", choices=("text", "json"), help="shape of log lines")
 

@@ -62,6 +62,8 @@ class AudioGap:
 class CloseReason(StrEnum):
     """Why a segment ended."""
 
+    OPEN = "open"
+    """It has not: someone still speaks."""
     SILENCE = "silence"
     MAX_LENGTH = "max_length"
     GAP = "gap"
@@ -246,6 +248,13 @@ class UtteranceEmotion:
 
 
 @dataclass(frozen=True, slots=True)
+class ProvisionalEmotion:
+    """What an utterance sounds like so far. It may never be followed by another word of it."""
+
+    so_far: UtteranceEmotion
+
+
+@dataclass(frozen=True, slots=True)
 class StateChanged:
     """The debounced state has changed."""
 
@@ -334,6 +343,7 @@ Happening = (
     | SpeechBegan
     | SpeechEnded
     | UtteranceEmotion
+    | ProvisionalEmotion
     | StateChanged
     | DeviceOverflow
     | DeviceHappening
@@ -350,6 +360,7 @@ class WireEvent:
     type: str
     """CloudEvents type, such as ``org.stser.emotion.utterance.v1``."""
     sequence: int
+    """0 where it has none: nobody is told that such an event was missed, or told it again."""
     body: bytes
     """Structured-mode CloudEvents JSON in UTF-8, without a line feed."""
     happening: Happening

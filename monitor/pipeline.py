@@ -32,6 +32,7 @@ from monitor.events import (
     Latency,
     MonitorStarted,
     MonitorStopped,
+    ProvisionalEmotion,
     Segment,
     SegmenterOutput,
     SpeechAudio,
@@ -45,6 +46,7 @@ from monitor.events import (
 )
 from monitor.inference import EnsembleWorker, HeardSegment, StreamInference
 from monitor.ports import AudioSource, Publisher, Transcriber
+from monitor.provisional import ProvisionalSchedule, ProvisionalSettings
 from monitor.publish.journal import Journal
 from monitor.publish.wire import WireEncoder
 from monitor.segmenter import Segmenter
@@ -95,6 +97,7 @@ class Pipeline:
         publishers: Sequence[Publisher],
         state: EmotionState,
         abstention: AbstentionSettings,
+        provisional: ProvisionalSettings,
         started: Callable[[EnsembleWorker], MonitorStarted],
     ) -> None:
         self._source = source
@@ -106,6 +109,8 @@ class Pipeline:
         self._publishers = publishers
         self._state = state
         self._abstention = abstention
+        self._schedule = ProvisionalSchedule(provisional)
+        self._provisional: asyncio.Task[None] | None = None
         self._started = started
         self._closed: asyncio.Queue[_ClosedSegment | None] = asyncio.Queue(PENDING_SEGMENTS)
         self._inference: StreamInference
@@ -158,7 +163,8 @@ class Pipeline:
     def _announce(self, happening: Happening) -> None:
         event = self._encoder.encode(happening)
         # Before anybody has it: what was announced is never lost.
-        self._journal.append(event)
+        if event.sequence:
+            self._journal.append(event)
         for publisher in self._publishers:
             publisher.publish(event)
 
@@ -204,10 +210,52 @@ class Pipeline:
                     self._transcriber.feed(samples)
                     if not self._source.live:
                         await self._transcriber.wait_ready()
+                await self._say_so_far()
             case SpeechPaused(end=end):
+                self._drop_provisional()
                 self._prepared = self._begin_judgement(end, self._inference.so_far())
             case Segment():
                 await self._close(output)
+
+    async def _say_so_far(self) -> None:
+        """Where it is time, and nothing of the kind is still being worked out: judge the voice so far."""
+        if self._provisional is not None and not self._provisional.done():
+            return
+        if not self._schedule.due(self._clock, self._segmenter.speech_samples):
+            return
+        segment = self._segmenter.so_far()
+        if segment is not None:
+            work = self._announce_so_far(segment, self._inference.so_far())
+            self._provisional = self._tasks.create_task(work, name="provisional")
+            if not self._source.live:
+                await self._provisional
+
+    async def _announce_so_far(self, segment: Segment, heard: HeardSegment) -> None:
+        begun_s = time.perf_counter()
+        verdict = await self._inference.judge(heard, None)
+        judged_s = time.perf_counter()
+        if not verdict.modalities:  # only words were asked for
+            return
+        so_far = UtteranceEmotion(
+            segment=segment,
+            verdict=verdict,
+            transcript=None,
+            abstained=reasons(segment, None, verdict, self._abstention),
+            latency=Latency(
+                endpoint=0.0,
+                asr=0.0,
+                inference=(judged_s - begun_s) * 1000,
+                publish=(time.perf_counter() - judged_s) * 1000,
+            ),
+            model=self._ensemble.model,
+        )
+        self._announce(ProvisionalEmotion(so_far))
+
+    def _drop_provisional(self) -> None:
+        """The final verdict comes first: what has not been worked out by now never will be."""
+        if self._provisional is not None:
+            self._provisional.cancel()
+            self._provisional = None
 
     def _throw_away(self) -> None:
         """Speech goes on: what was prepared for its end is of no use."""
@@ -219,6 +267,7 @@ class Pipeline:
 
     async def _close(self, segment: Segment) -> None:
         closed_s = time.perf_counter()
+        self._drop_provisional()
         self._announce(SpeechEnded(segment.utterance, segment.start, segment.end))
         heard = self._inference.close()
         judgement = self._prepared or self._begin_judgement(segment.end, heard)

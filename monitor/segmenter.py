@@ -152,6 +152,15 @@ class Segmenter:
         """The stream has ended: close what is open."""
         return self._end(CloseReason.END)
 
+    @property
+    def speech_samples(self) -> int:
+        """Speech of the open segment so far; 0 where none is open."""
+        return 0 if self._open is None else self._open.n_speech * FRAME_SAMPLES
+
+    def so_far(self) -> Segment | None:
+        """The open segment as if it ended with what was handed on last; None where none is open."""
+        return None if self._open is None else self._cut(self._open, CloseReason.OPEN)
+
     def _wait(self, speech: bool) -> list[SegmenterOutput]:
         """No segment is open."""
         self._run = self._run + 1 if speech else 0
@@ -207,9 +216,12 @@ class Segmenter:
         return outputs
 
     def _close(self, segment: _OpenSegment, reason: CloseReason) -> Segment:
-        samples = np.concatenate(segment.blocks)
         self._open = None
         self._forget()
+        return self._cut(segment, reason)
+
+    def _cut(self, segment: _OpenSegment, reason: CloseReason) -> Segment:
+        samples = np.concatenate(segment.blocks)
         level_dbfs = 10 * math.log10(segment.speech_power / segment.n_speech)
         n_clipped = int(np.count_nonzero(np.abs(samples) >= FULL_SCALE))
         return Segment(

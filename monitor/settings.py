@@ -13,6 +13,7 @@ from typing import Literal
 from monitor.abstention import AbstentionSettings
 from monitor.asr import AsrSettings
 from monitor.capture import CaptureSettings
+from monitor.provisional import ProvisionalSettings
 from monitor.publish.journal import JournalSettings
 from monitor.publish.mqtt import MqttSettings
 from monitor.publish.websocket import WebSocketSettings
@@ -66,6 +67,7 @@ class MonitorSettings:
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
     abstention: AbstentionSettings = field(default_factory=AbstentionSettings)
     state: StateSettings = field(default_factory=StateSettings)
+    provisional: ProvisionalSettings = field(default_factory=ProvisionalSettings)
     journal: JournalSettings = field(default_factory=JournalSettings)
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
     mqtt: MqttSettings = field(default_factory=MqttSettings)

@@ -16,8 +16,11 @@ from monitor.publish.wire import KINDS, PREFIX
 
 _SCHEMAS: Final = Path(__file__).parent / "schemas"
 
-WITHOUT_SEQUENCE: Final = ("stream.gap",)
-"""Said to one subscriber only, over WebSocket or MQTT."""
+WITHOUT_SEQUENCE: Final = ("stream.gap", "emotion.provisional")
+"""Said to one subscriber only, over WebSocket or MQTT; said in passing, and never again."""
+
+KEPT: Final = tuple(kind for kind in KINDS if kind != "emotion.provisional")
+"""What waits for a broker that is away, and goes over MQTT. What is said in passing does not."""
 
 COMMANDS: Final[dict[str, dict[str, Any]]] = {
     "mute": {},
@@ -103,8 +106,8 @@ def _channels() -> Json:
             "address": "stser/{node}/{stream}/event/{kind}",
             "title": "Every event over MQTT, in order",
             "servers": [{"$ref": "#/servers/broker"}],
-            "parameters": names | {"kind": {"enum": events}},
-            "messages": _references(events),
+            "parameters": names | {"kind": {"enum": list(KEPT)}},
+            "messages": _references(KEPT),
         },
         "mqttState": {
             "address": "stser/{node}/{stream}/state",
@@ -159,7 +162,7 @@ def _operations() -> Json:
         "sendEvents": _operation("send", "events", KINDS),
         "receiveCommands": _operation("receive", "events", [*commands, "command.auth"])
         | {"reply": {"channel": _channel("events"), "messages": _at("events", ["error"])}},
-        "publishEvents": _operation("send", "mqttEvents", KINDS)
+        "publishEvents": _operation("send", "mqttEvents", KEPT)
         | {
             "bindings": {
                 "mqtt": {

@@ -84,6 +84,8 @@ class Outbox:
             self._lost = replace(self._lost, first=item.last + 1, count=rest) if rest else None
 
     def _lose(self, message: Message) -> None:
+        if not message.sequence:  # said in passing: nobody is told that it was missed
+            return
         self._dropped += 1
         if self._lost is None:
             self._lost = Lost(message.source, message.sequence, message.sequence, 1)

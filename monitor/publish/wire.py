@@ -25,6 +25,7 @@ from monitor.events import (
     ModelId,
     MonitorStarted,
     MonitorStopped,
+    ProvisionalEmotion,
     SpeechBegan,
     SpeechEnded,
     StateChanged,
@@ -45,6 +46,7 @@ KINDS: Final = (
     "monitor.stopped",
     "speech.started",
     "speech.ended",
+    "emotion.provisional",
     "emotion.utterance",
     "emotion.state",
     "device.lost",
@@ -100,6 +102,7 @@ class WireEncoder:
         self._clock = clock
         self._transcript = transcript
         self._sequence = 0
+        self._provisional = 0
         # Without a journal every run starts at 1, so the identifier needs something of the run.
         self._run = uuid.uuid4().hex[:12]
 
@@ -109,18 +112,26 @@ class WireEncoder:
 
     def encode(self, happening: Happening) -> WireEvent:
         """The next event of this source."""
-        self._sequence += 1
         kind, data = _encode(happening)
         if not self._transcript:
             data = without_transcript(data)
+        if isinstance(happening, ProvisionalEmotion):
+            self._provisional += 1
+            identifier = f"{self._run}-p{self._provisional}"
+            numbered: Json = {}
+        else:
+            self._sequence += 1
+            identifier = f"{self._run}-{self._sequence}"
+            numbered = {"sequence": f"{self._sequence:020d}"}
         body = to_json(
             {
-                **_envelope(self.source, kind, f"{self._run}-{self._sequence}", self._clock()),
-                "sequence": f"{self._sequence:020d}",
+                **_envelope(self.source, kind, identifier, self._clock()),
+                **numbered,
                 "data": data,
             }
         )
-        return WireEvent(self.source, f"{PREFIX}{kind}.v1", self._sequence, body, happening)
+        sequence = self._sequence if numbered else 0
+        return WireEvent(self.source, f"{PREFIX}{kind}.v1", sequence, body, happening)
 
 
 def to_json(tree: Mapping[str, Any]) -> bytes:
@@ -199,6 +210,8 @@ def _encode(happening: Happening) -> tuple[str, Json]:
     match happening:
         case UtteranceEmotion():
             return "emotion.utterance", _utterance(happening)
+        case ProvisionalEmotion(so_far=so_far):
+            return "emotion.provisional", _utterance(so_far) | {"final": False}
         case StateChanged():
             posterior = rounded_posterior(happening.posterior)
             return "emotion.state", {

@@ -37,6 +37,7 @@ from monitor.events import (
 )
 from monitor.inference import EnsembleWorker
 from monitor.pipeline import Pipeline
+from monitor.provisional import ProvisionalSchedule, ProvisionalSettings
 from monitor.replay import FileSource
 from monitor.segmenter import Segmenter
 from monitor.settings import MonitorSettings
@@ -273,7 +274,7 @@ def said(notebook: Notebook) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for event in events:
         for key in ("time", "id", "sequence"):
-            del event[key]
+            event.pop(key, None)
         event["data"].pop("settings", None)
         latency = event["data"].get("latency_ms", {})
         for stage in ("asr", "inference", "publish", "total"):
@@ -327,6 +328,62 @@ async def segmented(path: Path, segmenter: Segmenter) -> list[SegmenterOutput]:
     async with FileSource(path) as source:
         outputs = [output async for audio in source for output in segmenter.push(audio)]
     return outputs + segmenter.flush()
+
+
+LONG = "i do not know what to say to you and i am so happy that we are going to the station today"
+
+
+def provisional_of(path: Path, **overrides: object) -> Notebook:
+    """A run over a file in which provisional events are said, as they are for a stream."""
+    parts = assembled(path, **overrides)
+    parts.pipeline._schedule = ProvisionalSchedule(ProvisionalSettings())
+    return run(parts)
+
+
+def test_the_emotion_so_far_is_said_while_someone_speaks_and_never_after_the_end(
+    tmp_path: Path,
+) -> None:
+    path = write_wav(tmp_path / "long.wav", spoken(LONG, before_s=0.5, after_s=1.0))
+    notebook = provisional_of(path)
+    (final,) = notebook.of("emotion.utterance")
+    so_far = notebook.of("emotion.provisional")
+    kinds = [event["type"].removeprefix("org.stser.") for event in notebook.events]
+    assert kinds.index("speech.started.v1") < kinds.index("emotion.provisional.v1")
+    last = max(i for i, kind in enumerate(kinds) if kind == "emotion.provisional.v1")
+    assert last < kinds.index("speech.ended.v1")
+    ends = [event["end_ms"] for event in so_far]
+    assert len(ends) >= 5
+    assert ends[0] >= final["start_ms"] + 700
+    assert min(np.diff(ends)) >= 500
+    assert {event["utterance"] for event in so_far} == {final["utterance"]}
+    assert {event["final"] for event in so_far} == {False}
+    assert all(event["modalities"] == ["speech"] for event in so_far)
+
+
+def test_what_was_said_in_passing_is_not_in_the_journal_nor_in_the_sequence(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "long.wav", spoken(LONG, before_s=0.5, after_s=1.0))
+    notebook = provisional_of(path, asr__enabled=False)
+    assert notebook.of("emotion.provisional")
+    numbers = [int(e["sequence"]) for e in notebook.events if "provisional" not in e["type"]]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_what_is_said_in_passing_changes_nothing_of_what_is_said_for_good(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "talk.wav", hesitant(99))
+    with_them, without = said(provisional_of(path)), said(run(assembled(path)))
+    assert with_them.pop("org.stser.emotion.provisional.v1")
+    assert with_them == without
+
+
+def test_where_only_words_are_asked_for_nothing_is_said_in_passing(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "long.wav", spoken(LONG, before_s=0.5, after_s=1.0))
+    notebook = provisional_of(path, ensemble__classifiers=("text",))
+    assert notebook.of("emotion.utterance")
+    assert notebook.of("emotion.provisional") == []
+
+
+def test_a_file_at_full_speed_says_nothing_in_passing(talk: Path) -> None:
+    assert run(assembled(talk)).of("emotion.provisional") == []
 
 
 def test_the_voice_that_was_heard_before_changes_the_verdict_but_only_from_the_second_utterance_on(

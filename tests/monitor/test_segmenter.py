@@ -263,6 +263,21 @@ def test_flushing_twice_gives_nothing_more() -> None:
     assert segmenter.flush() == []
 
 
+def test_the_segment_so_far_is_what_was_handed_on_and_has_not_ended() -> None:
+    segmenter = Segmenter()
+    assert (segmenter.so_far(), segmenter.speech_samples) == (None, 0)
+    for frame in frames_of(sound([(QUIET, 50), (LOUD, 30), (QUIET, 8)])):
+        segmenter.push(frame)
+    so_far = segmenter.so_far()
+    assert so_far is not None
+    assert (so_far.start, so_far.end) == (35 * FRAME_SAMPLES, 85 * FRAME_SAMPLES)
+    assert so_far.reason is CloseReason.OPEN
+    assert so_far.speech_samples == segmenter.speech_samples == 30 * FRAME_SAMPLES
+    (segment,) = segments_of(segmenter.flush())
+    np.testing.assert_array_equal(segment.samples, so_far.samples)
+    assert segmenter.so_far() is None
+
+
 def test_the_level_is_that_of_the_speech_and_the_floor_that_of_the_room() -> None:
     (segment,) = segments_of(cut(frames_of(sound([(0.001, 100), (0.1, 50), (0.001, 50)]))))
     assert segment.level_dbfs == pytest.approx(-20, abs=0.3)

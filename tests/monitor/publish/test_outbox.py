@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +23,14 @@ def test_full_outbox_drops_the_oldest_and_says_which_before_the_rest() -> None:
     assert outbox.first() is MESSAGES[3]
     assert outbox.dropped == 3
     assert len(outbox) == 2
+
+
+def test_what_was_said_in_passing_and_dropped_is_not_told() -> None:
+    outbox = Outbox(1)
+    for message in (replace(MESSAGES[0], sequence=0), MESSAGES[1]):
+        outbox.put(message)
+    assert outbox.first() is MESSAGES[1]
+    assert outbox.dropped == 0
 
 
 def test_what_was_looked_at_and_not_delivered_is_still_there() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.events import DeviceOverflow, Happening, SpeechBegan
+from monitor.events import DeviceOverflow, Happening, ProvisionalEmotion, SpeechBegan
 from monitor.publish.outbox import Lost
 from monitor.publish.pages import SCHEMAS
 from monitor.publish.wire import (
@@ -62,6 +62,17 @@ def test_envelope_is_a_cloudevent_with_a_contiguous_sequence() -> None:
     }
     assert second["sequence"] == "00000000000000000002"
     assert first["id"] != second["id"]
+
+
+def test_provisional_emotion_is_an_utterance_that_is_not_final_and_has_no_place_in_the_sequence() -> (
+    None
+):
+    so_far = ProvisionalEmotion(UTTERANCE)
+    before, one, other, after = encoded(UTTERANCE, so_far, so_far, UTTERANCE)
+    assert data_of(one) == data_of(before) | {"final": False}
+    assert (before.sequence, one.sequence, other.sequence, after.sequence) == (1, 0, 0, 2)
+    assert "sequence" not in json.loads(one.body)
+    assert len({json.loads(event.body)["id"] for event in (before, one, other, after)}) == 4
 
 
 def test_utterance_carries_stream_times_words_and_what_each_classifier_said() -> None:
