@@ -15,11 +15,12 @@ from stser_core.checkpoint import TOKENIZER, Manifest, ModelId, read_manifest
 from stser_core.engine import Engine, EngineName, SpeechScores, TextScores, open_engine
 from stser_core.explain import SALIENCE_HOP_MS, Salience, speech_salience, word_salience
 from stser_core.features import LogMel, LogMelSettings
+from stser_core.modalities import Evidence, ModalityRegistry, WordTime
 from stser_core.posterior import EmotionPosterior, agreement, mean_posterior
 from stser_core.text import TextTokenizer, TokenisedText, pad_tokens
 
 CLASSIFIERS: Final = ("speech", "text", "bimodal")
-"""Every classifier, in the order of all mappings and events."""
+"""Every classifier, in the order of all mappings and events; further modalities come after them."""
 
 DEFAULT_CHECKPOINT: Final = Path(__file__).parent / "weights" / "stser-open"
 
@@ -31,9 +32,10 @@ class Verdict:
     posterior: EmotionPosterior
     """Average of the classifiers that spoke, calibrated; uniform where none could."""
     classifiers: Mapping[str, EmotionPosterior | None]
-    """By name, in the order of :data:`CLASSIFIERS`; None where not chosen or unable to speak."""
+    """By name, in the order of :data:`CLASSIFIERS`, then further modalities in the order of their
+    registry; None where not chosen or unable to speak."""
     modalities: tuple[str, ...]
-    """``speech`` and ``text``, where a classifier that spoke used them."""
+    """``speech`` and ``text``, where a classifier that spoke used them, and further ones that spoke."""
     agreement: float
     """1 minus the Jensen-Shannon divergence of the classifiers that spoke, 0 to 1."""
     salience: Salience
@@ -48,6 +50,7 @@ class Stser:
         engine: Engine,
         tokenizer: TextTokenizer,
         classifiers: Collection[str] = CLASSIFIERS,
+        modalities: ModalityRegistry | None = None,
     ) -> None:
         unknown = set(classifiers) - set(CLASSIFIERS)
         if unknown or not classifiers:
@@ -61,6 +64,7 @@ class Stser:
         self._prior = manifest.description.prior.statistics()
         self._engine = engine
         self._tokenizer = tokenizer
+        self._further = modalities if modalities is not None else ModalityRegistry()
 
     @classmethod
     def load(
@@ -69,6 +73,7 @@ class Stser:
         *,
         engine: EngineName = "onnx",
         classifiers: Collection[str] = CLASSIFIERS,
+        modalities: ModalityRegistry | None = None,
     ) -> Stser:
         """Read a checkpoint.
 
@@ -76,6 +81,7 @@ class Stser:
             directory: Its folder; None is the one in the package.
             engine: ``onnx``, or ``torch`` for the reference.
             classifiers: Those to average.
+            modalities: Further ones, which join the average; None for speech and text alone.
 
         Raises:
             CheckpointError: A file is missing, damaged or made for something else. Names it.
@@ -86,7 +92,8 @@ class Stser:
         tokenizer = TextTokenizer.load(
             manifest.directory / TOKENIZER, sizes.max_tokens, vocabulary=sizes.vocabulary
         )
-        return cls(manifest, open_engine(engine, manifest, classifiers), tokenizer, classifiers)
+        opened = open_engine(engine, manifest, classifiers)
+        return cls(manifest, opened, tokenizer, classifiers, modalities)
 
     @property
     def model_id(self) -> ModelId:
@@ -113,6 +120,7 @@ class Stser:
         log_mel: LogMel | None,
         words: Sequence[str] | None,
         statistics: LogMelStatistics | None = None,
+        word_times: Sequence[WordTime] = (),
     ) -> Verdict:
         """Judge one utterance.
 
@@ -121,6 +129,7 @@ class Stser:
                 length; None or no frames where there is no speech to hear.
             words: The transcript; None or no words where there is nothing to read.
             statistics: Log-mel statistics of the stream before this utterance; None at its start.
+            word_times: When each word was said, for further modalities; empty where not known.
 
         Returns:
             The average of the chosen classifiers whose modalities are there. Where that leaves
@@ -135,12 +144,15 @@ class Stser:
             heard = self._hear(log_mel, statistics)
         if text is not None and speakers & {"text", "bimodal"}:
             read = self._engine.text(*pad_tokens([text]))
-        posteriors = self._posteriors(speakers, heard, read)
+        further = self._further.judge(Evidence(log_mel, tuple(words or ()), tuple(word_times)))
+        posteriors = self._posteriors(speakers, heard, read) | further
         spoke = [posterior for posterior in posteriors.values() if posterior is not None]
         return Verdict(
             posterior=mean_posterior(spoke) if spoke else EmotionPosterior.uniform(),
             classifiers=posteriors,
-            modalities=("speech",) * (heard is not None) + ("text",) * (read is not None),
+            modalities=("speech",) * (heard is not None)
+            + ("text",) * (read is not None)
+            + tuple(name for name, posterior in further.items() if posterior is not None),
             agreement=agreement(spoke) if spoke else 1.0,
             salience=Salience(
                 SALIENCE_HOP_MS,
