@@ -136,7 +136,7 @@ export class Session {
     if (event.kind === "stream.gap") this.#gap(event);
     else {
       this.#follow(event);
-      this.#keep(line);
+      if (event.sequence !== undefined) this.#keep(line);
       this.#show(event);
     }
     this.#changed();

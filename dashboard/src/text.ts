@@ -33,7 +33,10 @@ export const TEXT = {
     `Chart of the four emotions over the last ${seconds}, with ${count} utterances. The list below has the same in words.`,
   chartHint: "Solid: final. Thin: provisional. Blocks: utterances, as wide as they are long.",
   span: "Time shown",
-  spans: { "30": "30 s", "120": "2 min", "600": "10 min", "0": "everything" } as Record<string, string>,
+  spans: { "30": "30 s", "60": "1 min", "120": "2 min", "600": "10 min", "0": "everything" } as Record<
+    string,
+    string
+  >,
 
   utterances: "Utterances",
   nothing: "What is said appears here, the newest first.",

@@ -73,16 +73,15 @@ export function App({ session, connection }: Props) {
 
 function ConnectionState({ session }: { session: Session }) {
   const { connection, stopped } = session;
-  const words = connection === "live" && stopped ? TEXT.stopped : TEXT[connection];
   return (
-    <p id="connection" role="status" data-status={stopped && connection === "live" ? "stopped" : connection}>
-      {words}
+    <p id="connection" role="status" data-status={stopped ? "stopped" : connection}>
+      {stopped ? TEXT.stopped : TEXT[connection]}
     </p>
   );
 }
 
 function LiveView({ session, connection, theme }: Props & { theme: string }) {
-  const [span, setSpan] = useKept("span", "120");
+  const [span, setSpan] = useKept("span", "60");
   const [labels, setLabels] = useState<ReadonlySet<Label>>(() => new Set(LABELS));
   const [words, setWords] = useState("");
   const [paused, setPaused] = useState<{ entries: Entry[]; at_ms: number }>();
@@ -152,7 +151,7 @@ function LiveView({ session, connection, theme }: Props & { theme: string }) {
               value={span}
               onChange={(event) => setSpan(event.currentTarget.value)}
             >
-              {["30", "120", "600", "0"].map((seconds) => (
+              {["30", "60", "120", "600", "0"].map((seconds) => (
                 <option key={seconds} value={seconds}>
                   {TEXT.spans[seconds]}
                 </option>

@@ -2,8 +2,9 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
+import { columns, end, firstFrom, start } from "../chart_data";
 import { shortTime } from "../clock";
-import { EMOTIONS, type Posterior } from "../events";
+import { EMOTIONS } from "../events";
 import type { Entry, Session, Spoken } from "../session";
 import { TEXT } from "../text";
 import { SHAPES } from "./emotion";
@@ -15,7 +16,8 @@ const LOWEST = -0.34;
 const RIBBON = { top: -0.06, bottom: -0.3 };
 /** A step of one pixel at most, so that the picture glides; and no more often than this. */
 const FASTEST_MS = 50;
-const MOST_SHAPES = 40;
+/** Utterances closer than this have no shapes, which would hide each other. */
+const SHAPES_PX = 28;
 
 interface Props {
   session: Session;
@@ -27,58 +29,7 @@ interface Props {
   onSelect: (key: number) => void;
 }
 
-type Column = (number | null | undefined)[];
 const NEVER = -1;
-
-/** Columns of time, final shares and provisional shares, for what lies between two times. */
-export function columns(session: Session, from: number, to: number): uPlot.AlignedData {
-  const rows: { x: number; final: Posterior | null | undefined; sofar: Posterior | null | undefined }[] = [];
-  const { utterances, provisional } = session;
-  for (let i = firstFrom(utterances.length, (i) => end(utterances[i]!) >= from); i < utterances.length; i++) {
-    const spoken = utterances[i]!;
-    if (start(spoken) > to) break;
-    rows.push({ x: start(spoken), final: spoken.said.posterior, sofar: undefined });
-    rows.push({ x: end(spoken), final: spoken.said.posterior, sofar: undefined });
-    rows.push({ x: end(spoken) + 1, final: null, sofar: undefined });
-  }
-  let last = Number.NEGATIVE_INFINITY;
-  for (
-    let i = firstFrom(provisional.length, (i) => provisional[i]!.t_ms >= from);
-    i < provisional.length;
-    i++
-  ) {
-    const { t_ms, posterior } = provisional[i]!;
-    if (t_ms > to) break;
-    // They come twice a second: a longer pause is the end of an utterance.
-    if (t_ms - last > 1_500) rows.push({ x: t_ms - 1, final: undefined, sofar: null });
-    rows.push({ x: t_ms, final: undefined, sofar: posterior });
-    last = t_ms;
-  }
-  rows.sort((a, b) => a.x - b.x);
-  const column = (of: "final" | "sofar", name: keyof Posterior): Column =>
-    rows.map((row) => {
-      const posterior = row[of];
-      return posterior ? posterior[name] : posterior;
-    });
-  return [
-    rows.map(({ x }) => x),
-    ...EMOTIONS.map((name) => column("final", name)),
-    ...EMOTIONS.map((name) => column("sofar", name)),
-  ] as uPlot.AlignedData;
-}
-
-const start = ({ origin_ms, said }: Spoken) => origin_ms + said.start_ms;
-const end = ({ origin_ms, said }: Spoken) => origin_ms + said.end_ms;
-
-function firstFrom(count: number, reached: (index: number) => boolean): number {
-  let [low, high] = [0, count];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (reached(middle)) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
 
 export function Chart({ session, frozen_ms, span_s, theme, selected, onSelect }: Props) {
   const box = useRef<HTMLDivElement>(null);
@@ -219,7 +170,7 @@ function ribbon(
       ctx.lineWidth = 2 * ratio;
       ctx.strokeRect(left, top, wide, high + 3 * ratio);
     }
-    if (past - first <= MOST_SHAPES) shapes(plot, spoken, left, colours);
+    if ((past - first) * SHAPES_PX <= plot.width) shapes(plot, spoken, left, colours);
   }
   if (session.speaking) {
     ctx.fillStyle = colours.quiet;

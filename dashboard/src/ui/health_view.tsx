@@ -20,8 +20,8 @@ export function warnings(session: Session): string[] {
       50,
     ) ?? 0;
   const found: [boolean, string][] = [
-    [session.connection === "lost", warn.disconnected],
-    [session.stopped && session.connection === "live", warn.stopped],
+    [session.connection === "lost" && !session.stopped, warn.disconnected],
+    [session.stopped, warn.stopped],
     [session.missed > 0n, warn.missed(Number(session.missed))],
     [session.lost_ms > 0, warn.audio(session.lost_ms)],
     [most("low_snr"), warn.noisy],

@@ -3,7 +3,7 @@
 import type { Utterance } from "../events";
 import { TEXT } from "../text";
 
-const HEAVY = 1.35;
+const HEAVY = 1.25;
 
 /** Share of attention of each word relative to an even share, or none where they do not belong together. */
 export function weights({ transcript, salience }: Utterance): number[] {
