@@ -14,6 +14,7 @@ from typing import Literal
 
 from monitor.asr import VoskTranscriber, find_model
 from monitor.capture import DeviceSource
+from monitor.commands import CommandDesk
 from monitor.errors import UsageError
 from monitor.events import MonitorStarted
 from monitor.inference import EnsembleWorker
@@ -69,7 +70,7 @@ def choose_source(settings: MonitorSettings, audio: str | None, pace: Pace | Non
 
 
 def choose_event_output(path: str, shape: EventFormat | None, *, transcript: bool) -> Publisher:
-    """Where events are written: a file or standard output, as JSON Lines or for people."""
+    """Where events are written: a file or standard output, as JSON Lines, for people or as EmotionML."""
     human = shape == "human" or (shape is None and path == "-" and sys.stdout.isatty())
     if human:
         return Console(sys.stdout if path == "-" else Path(path), transcript=transcript)
@@ -121,16 +122,17 @@ def assemble(
     encoder = WireEncoder(node, settings.stream, transcript=settings.transcript)
     offline = isinstance(source, FileSource) and source.pace == "max"
     journal = choose_journal(settings, node, encoder.source, offline=offline)
+    desk = CommandDesk()
     websocket = None
     if settings.websocket.enabled:
-        websocket = WebSocketPublisher(settings.websocket, journal)
+        websocket = WebSocketPublisher(settings.websocket, journal, desk)
     publishers: list[Publisher] = [
         choose_event_output(events, event_format, transcript=settings.transcript)
     ]
     if websocket is not None:
         publishers.append(websocket)
     if settings.mqtt.url is not None:
-        publishers.append(MqttPublisher(settings.mqtt, node, settings.stream, journal))
+        publishers.append(MqttPublisher(settings.mqtt, node, settings.stream, journal, desk))
     chosen = settings.ensemble
     notice = model.notice if model is not None else "No recogniser: the voice alone is judged."
     pipeline = Pipeline(
@@ -144,6 +146,7 @@ def assemble(
         ),
         encoder=encoder,
         journal=journal,
+        desk=desk,
         publishers=publishers,
         state=EmotionState(settings.state),
         abstention=settings.abstention,

@@ -42,6 +42,7 @@ FLAG_SETTINGS = {
     "max_clients": "websocket.max_clients",
     "mqtt_url": "mqtt.url",
     "mqtt_prefix": "mqtt.prefix",
+    "ha_discovery": "mqtt.ha_discovery",
     "journal": "journal.path",
     "transcript": "transcript",
     "provisional": "provisional.enabled",
@@ -164,6 +165,9 @@ def _add_output_flags(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--mqtt-prefix", metavar="PREFIX", help="first part of topics (default: stser)"
+    )
+    group.add_argument(
+        "--ha-discovery", action="store_true", help="introduce the monitor to Home Assistant"
     )
     group.add_argument(
         "--journal",

@@ -25,6 +25,7 @@ import soundfile
 from monitor.asr import find_model
 from monitor.assembly import DEMO, assemble, host_name, versions
 from monitor.capture import DeviceSource
+from monitor.commands import CommandDesk
 from monitor.errors import CaptureError, ModelError, MonitorError, PublishError, UsageError
 from monitor.events import SAMPLE_RATE_HZ, AudioFrame, AudioGap, DeviceLost, Samples
 from monitor.portaudio import InputDevice, find_device, list_devices
@@ -470,7 +471,7 @@ async def _broker(settings: MonitorSettings) -> Finding:
     node = settings.node or host_name()
     try:
         journal = Journal(None, f"/stser/{node}/{settings.stream}", settings.journal)
-        await MqttPublisher(settings.mqtt, node, settings.stream, journal).check()
+        await MqttPublisher(settings.mqtt, node, settings.stream, journal, CommandDesk()).check()
     except PublishError as error:
         return _problem(
             "broker",

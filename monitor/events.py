@@ -52,8 +52,8 @@ class AudioGap:
     length: int
     """Samples lost, as well as it is known; the stream clock advances by it. May be 0."""
     reason: str
-    """``overflow`` (the driver lost audio), ``backlog`` (the monitor was too slow) or ``lost`` (the
-    device was away)."""
+    """``overflow`` (the driver lost audio), ``backlog`` (the monitor was too slow), ``muted`` (by command) or
+    ``lost`` (the device was away)."""
 
 
 # --- from the segmenter ------------------------------------------------------------------------
@@ -302,7 +302,7 @@ class DeviceRecovered:
 
 @dataclass(frozen=True, slots=True)
 class DeviceMuted:
-    """Every sample is exactly zero, which no converter delivers; or no longer so."""
+    """Nothing is heard, by a command or because every sample is exactly zero; or no longer so."""
 
     device: str
     active: bool
@@ -311,6 +311,16 @@ class DeviceMuted:
     """How often since the start, this time included."""
     length: int
     """Samples for which it has lasted."""
+    by: str = "device"
+    """``device``, where every sample is zero, which no converter delivers; or ``command``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A consumer has placed a marker."""
+
+    text: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +357,7 @@ Happening = (
     | StateChanged
     | DeviceOverflow
     | DeviceHappening
+    | Marked
 )
 """Anything that becomes one event on the wire."""
 

@@ -89,6 +89,10 @@ class StreamInference:
         self._log_mel = LogMelStream(self._settings)
         self._blocks = []
 
+    def reset(self) -> None:
+        """Forget the voice and the room: the next utterance is as the first of a stream."""
+        self._heard = None
+
     def feed(self, samples: Samples) -> None:
         """Further audio of the open segment."""
         self._blocks.append(self._log_mel.push(samples))

@@ -20,6 +20,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from monitor.abstention import AbstentionSettings, readable, reasons
+from monitor.commands import Command, CommandDesk, Mark, Mute, Reset, Unmute
 from monitor.errors import CaptureError
 from monitor.events import (
     SAMPLE_RATE_HZ,
@@ -27,9 +28,11 @@ from monitor.events import (
     AudioGap,
     DeviceHappening,
     DeviceLost,
+    DeviceMuted,
     DeviceOverflow,
     Happening,
     Latency,
+    Marked,
     MonitorStarted,
     MonitorStopped,
     ProvisionalEmotion,
@@ -94,6 +97,7 @@ class Pipeline:
         ensemble: EnsembleWorker,
         encoder: WireEncoder,
         journal: Journal,
+        desk: CommandDesk,
         publishers: Sequence[Publisher],
         state: EmotionState,
         abstention: AbstentionSettings,
@@ -106,6 +110,7 @@ class Pipeline:
         self._ensemble = ensemble
         self._encoder = encoder
         self._journal = journal
+        self._desk = desk
         self._publishers = publishers
         self._state = state
         self._abstention = abstention
@@ -119,6 +124,11 @@ class Pipeline:
         """Of the open segment, while it pauses."""
         self._failure: CaptureError | None = None
         self._clock = 0
+        self._muted = False
+        """Whether nothing shall be heard, since a command said so."""
+        self._muted_at: int | None = None
+        """Where that took effect."""
+        self._mutes = 0
         self._utterances = 0
         self._dropped = {"gaps": 0, "samples": 0, "transcripts": 0}
 
@@ -143,6 +153,8 @@ class Pipeline:
                 await stack.enter_async_context(publisher)
             await stack.enter_async_context(self._source)
             self._announce(self._started(self._ensemble))
+            self._desk.open(self._obey)
+            stack.callback(self._desk.close)
             ready()
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -192,9 +204,38 @@ class Pipeline:
                 self._dropped["gaps"] += 1
                 self._announce(DeviceOverflow(self._source.name, 1, audio.length))
         else:
+            if self._muted != (self._muted_at is not None):
+                await self._switch_mute(audio.start)
             self._clock = audio.start + len(audio.samples)
+            if self._muted:
+                return
         for output in self._segmenter.push(audio):
             await self._advance(output)
+
+    def _obey(self, command: Command) -> None:
+        match command:
+            case Mute():
+                self._muted = True  # in effect with the next frame
+            case Unmute():
+                self._muted = False
+            case Mark(text=text):
+                self._announce(Marked(text, self._clock))
+            case Reset():
+                self._inference.reset()
+                self._state.reset()
+
+    async def _switch_mute(self, now: int) -> None:
+        """What is said while muted is lost on purpose: a gap, which closes an open segment."""
+        began, self._muted_at = self._muted_at, None if self._muted_at is not None else now
+        self._mutes += began is None
+        gap = AudioGap(
+            now if began is None else began, 0 if began is None else now - began, "muted"
+        )
+        for output in self._segmenter.push(gap):
+            await self._advance(output)
+        self._announce(
+            DeviceMuted(self._source.name, began is None, self._mutes, gap.length, by="command")
+        )
 
     async def _advance(self, output: SegmenterOutput) -> None:
         match output:

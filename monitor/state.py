@@ -39,6 +39,10 @@ class EmotionState:
         self._label: str | None = None
         self._since = 0
 
+    def reset(self) -> None:
+        """Forget what was said; the next utterance gives the first state."""
+        self._posterior, self._label = {}, None
+
     def update(self, utterance: UtteranceEmotion) -> StateChanged | None:
         """Take the next utterance; the new state where it changes, else None."""
         if utterance.abstained:

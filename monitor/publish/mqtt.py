@@ -1,17 +1,22 @@
 """Events to an MQTT 5 broker, by an own reconnecting loop around aiomqtt.
 
 Topics below ``<prefix>/<node>/<stream>``: ``event/<kind>`` (QoS 1, not retained, with expiry) and ``state`` (retained);
-and ``<prefix>/<node>/availability`` (``online``/``offline``, retained, also the will).
+``<prefix>/<node>/availability`` (``online``/``offline``, retained, also the will); and commands on
+``<prefix>/<node>/cmd``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import random
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -20,8 +25,10 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from monitor.commands import CommandDesk, CommandError
 from monitor.errors import PublishError
 from monitor.events import WireEvent
+from monitor.publish.home_assistant import STATUS, discovery, discovery_topic
 from monitor.publish.journal import Journal
 from monitor.publish.outbox import Lost, Message
 from monitor.publish.wire import gap
@@ -40,8 +47,18 @@ class MqttSettings:
 
     url: str | None = None
     """``mqtt://[user:password@]host[:port]`` or ``mqtts://`` for TLS; without it, no MQTT."""
+    username: str | None = None
+    """Name to log in with, where ``url`` has none."""
+    password_file: Path | None = None
+    """File with the password; else it is taken from ``url`` or from the environment, ``STSER_MQTT_PASSWORD``."""
+    tls_ca: Path | None = None
+    """File with the authority that signed the broker's certificate (PEM); else the system's."""
     prefix: str = "stser"
     """First part of every topic."""
+    ha_discovery: bool = False
+    """True introduces the monitor to Home Assistant."""
+    ha_prefix: str = "homeassistant"
+    """Where Home Assistant looks for devices."""
     expiry_s: int = 3_600
     """The broker forgets an event that nobody fetched for so long."""
     timeout_s: float = 10.0
@@ -54,8 +71,10 @@ class MqttSettings:
     """On the way out, time for the outbox to drain."""
 
     def __post_init__(self) -> None:
-        if not self.prefix or set(self.prefix) & set("#+\x00"):
-            raise ValueError(f"mqtt.prefix ({self.prefix!r}) must not be empty or hold '#' or '+'.")
+        for name in ("prefix", "ha_prefix"):
+            value = getattr(self, name)
+            if not value or set(value) & set("#+\x00"):
+                raise ValueError(f"mqtt.{name} ({value!r}) must not be empty or hold '#' or '+'.")
         for name in ("expiry_s", "timeout_s", "reconnect_least_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"mqtt.{name} ({getattr(self, name):g}) must be more than 0.")
@@ -73,13 +92,20 @@ class MqttPublisher:
         PublishError: On creation, where the address is not one of a broker.
     """
 
-    def __init__(self, settings: MqttSettings, node: str, stream: str, journal: Journal) -> None:
+    def __init__(
+        self, settings: MqttSettings, node: str, stream: str, journal: Journal, desk: CommandDesk
+    ) -> None:
         self._settings = settings
         self._journal = journal
+        self._desk = desk
+        self._node, self._stream = node, stream
         self._address = _address(settings.url or "")
+        self._password = _read_password(settings, self._address)
+        self._tls = _tls_context(settings, self._address)
         self._name = f"mqtt://{self._address.hostname}:{self._port}/{settings.prefix}"
         self._stream_topic = f"{settings.prefix}/{node}/{stream}"
         self._availability = f"{settings.prefix}/{node}/availability"
+        self._commands = f"{settings.prefix}/{node}/cmd"
         self._wakeup = asyncio.Event()
         self._connected = False
         self._closing = False
@@ -132,26 +158,62 @@ class MqttPublisher:
         self._wakeup.set()
 
     async def _run(self) -> None:
-        """Connect, deliver, and connect again, until all is said or cancelled."""
+        """Connect, converse, and connect again, until all is said or cancelled."""
         wait_s = self._settings.reconnect_least_s
-        reachable = True
-        while True:
+        reachable, done = True, False
+        while not done:
             try:
                 async with self._client() as client:
                     logger.info("MQTT: connected to %s", self._address.hostname)
                     wait_s = self._settings.reconnect_least_s
                     reachable = self._connected = True
-                    return await self._deliver(client)
-            except (aiomqtt.MqttError, OSError) as error:
+                    await self._converse(client)
+                    done = True
+            except* (aiomqtt.MqttError, OSError) as errors:
                 if reachable:
-                    logger.warning("MQTT: %s; trying again until it works", error)
+                    logger.warning("MQTT: %s; trying again until it works", errors.exceptions[0])
                 reachable = self._connected = False
-            # Full jitter: many monitors do not come back at the same moment.
-            await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311
-            wait_s = min(2 * wait_s, self._settings.reconnect_most_s)
+            if not done:
+                # Full jitter: many monitors do not come back at the same moment.
+                await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311
+                wait_s = min(2 * wait_s, self._settings.reconnect_most_s)
+
+    async def _converse(self, client: aiomqtt.Client) -> None:
+        """Listen to commands while delivering; a lost connection ends both at once."""
+        await client.subscribe(self._commands, qos=1)
+        if self._settings.ha_discovery:
+            await client.subscribe(f"{self._settings.ha_prefix}/{STATUS}", qos=1)
+            await self._introduce(client)
+        async with asyncio.TaskGroup() as tasks:
+            listening = tasks.create_task(self._listen(client))
+            await self._deliver(client)
+            listening.cancel()
+
+    async def _listen(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            payload = bytes(message.payload) if isinstance(message.payload, bytes) else b""
+            if message.topic.value != self._commands:
+                if payload == b"online":
+                    await self._introduce(client)
+            elif not message.retain:
+                # A retained command would be obeyed again with every connection.
+                try:
+                    self._desk.take(payload)
+                except CommandError as error:
+                    logger.warning("MQTT: command refused: %s", error)
+
+    async def _introduce(self, client: aiomqtt.Client) -> None:
+        """Tell Home Assistant what this is."""
+        settings = self._settings
+        await client.publish(
+            discovery_topic(settings.ha_prefix, self._node),
+            discovery(self._node, self._stream, settings.prefix, version("stser-monitor")),
+            qos=1,
+            retain=True,
+        )
 
     async def _deliver(self, client: aiomqtt.Client) -> None:
-        """Hand over what comes into the outbox; returns when it is empty and the monitor ends."""
+        """Hand over what the journal has; returns when that is all and the monitor ends."""
         await client.publish(self._availability, "online", qos=1, retain=True)
         try:
             while not (self._closing and not self.waiting):
@@ -164,7 +226,8 @@ class MqttPublisher:
                 if not self._closing and not self.waiting:
                     await self._wakeup.wait()
         except asyncio.CancelledError:
-            await self._say_goodbye(client)
+            with contextlib.suppress(aiomqtt.MqttError):
+                await self._say_goodbye(client)
             raise
         await self._say_goodbye(client)
 
@@ -198,17 +261,51 @@ class MqttPublisher:
         return self._address.port or _PORTS[self._address.scheme]
 
     def _client(self) -> aiomqtt.Client:
-        address = self._address
+        address, settings = self._address, self._settings
         return aiomqtt.Client(
             hostname=address.hostname or "",
             port=self._port,
-            username=unquote(address.username) if address.username else None,
-            password=unquote(address.password) if address.password else None,
-            tls_context=ssl.create_default_context() if address.scheme == "mqtts" else None,
+            username=unquote(address.username) if address.username else settings.username,
+            password=self._password,
+            tls_context=self._tls,
             protocol=aiomqtt.ProtocolVersion.V5,
             will=aiomqtt.Will(self._availability, "offline", qos=1, retain=True),
-            timeout=self._settings.timeout_s,
+            timeout=settings.timeout_s,
         )
+
+
+def _read_password(settings: MqttSettings, address: SplitResult) -> str | None:
+    """From the file, the address or the environment, in this order.
+
+    Raises:
+        PublishError: The file cannot be read.
+    """
+    if settings.password_file is not None:
+        try:
+            return settings.password_file.read_text("utf-8").strip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PublishError(
+                f"mqtt.password_file ({settings.password_file}): cannot be read ({error})."
+            ) from error
+    if address.password:
+        return unquote(address.password)
+    return os.environ.get("STSER_MQTT_PASSWORD")
+
+
+def _tls_context(settings: MqttSettings, address: SplitResult) -> ssl.SSLContext | None:
+    """TLS for ``mqtts://``.
+
+    Raises:
+        PublishError: The authority's certificate cannot be used.
+    """
+    if address.scheme != "mqtts":
+        return None
+    try:
+        return ssl.create_default_context(cafile=settings.tls_ca)
+    except (OSError, ssl.SSLError) as error:
+        raise PublishError(
+            f"mqtt.tls_ca ({settings.tls_ca}): no certificate that can be used ({error}). Name a PEM file."
+        ) from error
 
 
 def _properties(expiry_s: int | None) -> Properties:

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import email.utils
 import http
-import json
 import logging
 import weakref
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from monitor.commands import CommandDesk, CommandError
 from monitor.errors import PublishError
 from monitor.events import (
     DeviceLost,
@@ -102,9 +102,10 @@ class WebSocketPublisher:
         PublishError: On entry, where the address cannot be listened on, or a token or certificate cannot be used.
     """
 
-    def __init__(self, settings: WebSocketSettings, journal: Journal) -> None:
+    def __init__(self, settings: WebSocketSettings, journal: Journal, desk: CommandDesk) -> None:
         self._settings = settings
         self._journal = journal
+        self._desk = desk
         self._metrics = Metrics()
         self._pages = load_pages()
         self._clients: set[_Client] = set()
@@ -336,13 +337,19 @@ class WebSocketPublisher:
             await client.news.wait()
 
     async def _receive(self, connection: ServerConnection, client: _Client) -> None:
-        """Answer every message, for no command is known yet; ends when the client has left."""
+        """Have every command obeyed, or say why not; ends when the client has left."""
         async for message in connection:
-            code, text = "unknown_command", "no command is known: this connection only sends events"
-            if not _is_json_object(message):
-                code, text = "not_json", "a message must be a JSON object in a text frame"
-            answer = {"type": "error", "code": code, "message": text, "retryable": False}
-            await self._send(connection, to_json(answer))
+            try:
+                # A binary frame is no command, whatever it holds.
+                self._desk.take(message if isinstance(message, str) else b"")
+            except CommandError as error:
+                answer = {
+                    "type": "error",
+                    "code": error.code,
+                    "message": str(error),
+                    "retryable": error.retryable,
+                }
+                await self._send(connection, to_json(answer))
         client.close()
 
     async def _send(self, connection: ServerConnection, body: bytes) -> None:
@@ -399,13 +406,6 @@ def _only(request: Request, header: str) -> str | None:
     """The header's value; None where it is missing or comes twice."""
     values = request.headers.get_all(header)
     return values[0] if len(values) == 1 else None
-
-
-def _is_json_object(message: str | bytes) -> bool:
-    try:
-        return isinstance(message, str) and isinstance(json.loads(message), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def _text(status: http.HTTPStatus, text: str) -> Response:

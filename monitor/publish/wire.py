@@ -22,6 +22,7 @@ from monitor.events import (
     DeviceRecovered,
     DeviceSilent,
     Happening,
+    Marked,
     ModelId,
     MonitorStarted,
     MonitorStopped,
@@ -55,6 +56,7 @@ KINDS: Final = (
     "device.muted",
     "device.silent",
     "device.clipping",
+    "mark",
     "stream.gap",
 )
 """Types without prefix and version; each has a schema of its data under ``schemas/``."""
@@ -220,6 +222,8 @@ def _encode(happening: Happening) -> tuple[str, Json]:
                 "confidence": posterior[happening.label],
                 "posterior": posterior,
             }
+        case Marked(text=text, at=at):
+            return "mark", {"text": text, "at_ms": to_ms(at)}
         case SpeechBegan():
             return "speech.started", {
                 "utterance": happening.utterance,
@@ -257,10 +261,10 @@ def _device(happening: DeviceHappening) -> tuple[str, Json]:
                 "at_ms": to_ms(happening.at),
             }
         case DeviceMuted() | DeviceSilent() | DeviceClipping():
-            return _CONDITIONS[type(happening)], data | {
-                "active": happening.active,
-                "duration_ms": to_ms(happening.length),
-            }
+            condition: Json = {"active": happening.active, "duration_ms": to_ms(happening.length)}
+            if isinstance(happening, DeviceMuted):
+                condition["by"] = happening.by
+            return _CONDITIONS[type(happening)], data | condition
 
 
 def _lifetime(happening: MonitorStarted | MonitorStopped) -> tuple[str, Json]:

@@ -16,12 +16,14 @@ from typing import Any, Self
 
 import numpy as np
 import pytest
+import soundfile
 
 from config.loader import build
 from monitor.asr import VoskEngine, VoskTranscriber, find_model
-from monitor.assembly import Assembly, assemble
+from monitor.assembly import Assembly, Pace, assemble
 from monitor.errors import CaptureError
 from monitor.events import (
+    FRAME_SAMPLES,
     SAMPLE_RATE_HZ,
     AudioFrame,
     AudioGap,
@@ -34,6 +36,7 @@ from monitor.events import (
     SpeechPaused,
     Transcript,
     WireEvent,
+    to_ms,
 )
 from monitor.inference import EnsembleWorker
 from monitor.pipeline import Pipeline
@@ -71,13 +74,13 @@ class Notebook:
         return [e["data"] for e in self.events if e["type"] == f"org.stser.{kind}.v1"]
 
 
-def assembled(audio: Path, **overrides: object) -> Assembly:
+def assembled(audio: Path, pace: Pace | None = None, **overrides: object) -> Assembly:
     # Whatever the weights make of a synthetic voice, the state shall follow it.
     bounds = {"abstention.min_confidence": 0.0, "abstention.min_agreement": 0.0}
     fixed = {"websocket.enabled": False, "asr.model": "vosk-tiny-en"}
     given = {name.replace("__", "."): value for name, value in overrides.items()}
     settings = build(MonitorSettings, overrides={**bounds, **fixed, **given})
-    return assemble(settings, audio=str(audio))
+    return assemble(settings, audio=str(audio), pace=pace)
 
 
 def run(
@@ -396,3 +399,60 @@ def test_the_voice_that_was_heard_before_changes_the_verdict_but_only_from_the_s
     (only,) = run(assembled(alone, asr__enabled=False)).of("emotion.utterance")
     assert first["posterior"] == only["posterior"]
     assert second["posterior"] != first["posterior"]
+
+
+def test_nothing_is_heard_while_muted_and_the_clock_goes_on(talk: Path) -> None:
+    parts = assembled(talk, "realtime")
+    notebook = Notebook()
+    pipeline = parts.pipeline
+
+    class Muting(Notebook):
+        """Mutes at the end of the first utterance, and unmutes with a mark 20 ms later."""
+
+        def publish(self, event: WireEvent) -> None:
+            super().publish(event)
+            notebook.publish(event)
+            if event.kind == "emotion.utterance" and not self.of("device.muted"):
+                pipeline._desk.take('{"type":"mute"}')
+            if event.kind == "device.muted" and json.loads(event.body)["data"]["active"]:
+                pipeline._desk.take('{"type":"mark","text":"muted"}')
+
+    pipeline._publishers = [Muting()]
+    asyncio.run(pipeline.run())
+    assert [u["utterance"] for u in notebook.of("emotion.utterance")] == [1]
+    (muted,) = notebook.of("device.muted")
+    assert muted["by"] == "command"
+    (mark,) = notebook.of("mark")
+    assert mark["text"] == "muted"
+    # Stream time goes on while nothing is heard.
+    frames = -(-len(soundfile.read(talk)[0]) // FRAME_SAMPLES)
+    assert notebook.of("monitor.stopped")[0]["audio_ms"] == to_ms(frames * FRAME_SAMPLES)
+
+
+def test_reset_makes_the_next_utterance_the_first_of_its_stream(tmp_path: Path) -> None:
+    once = spoken("leave me alone", before_s=1.0, after_s=1.0)
+    once = once[: len(once) // FRAME_SAMPLES * FRAME_SAMPLES]
+    twice = write_wav(tmp_path / "twice.wav", np.concatenate([once, once]))
+
+    def posteriors(*, reset: bool) -> list[dict[str, float]]:
+        parts = assembled(twice, "realtime", asr__enabled=False)
+        pipeline = parts.pipeline
+        notebook = Notebook()
+
+        class Resetting(Notebook):
+            def publish(self, event: WireEvent) -> None:
+                notebook.publish(event)
+                if reset and event.kind == "emotion.utterance":
+                    pipeline._desk.take('{"type":"reset"}')
+
+        pipeline._publishers = [Resetting()]
+        asyncio.run(pipeline.run())
+        return [u["posterior"] for u in notebook.of("emotion.utterance")]
+
+    def distance(one: dict[str, float], other: dict[str, float]) -> float:
+        return sum(abs(one[name] - other[name]) for name in one)
+
+    first, second = posteriors(reset=True)
+    _, adapted = posteriors(reset=False)
+    # Not the very same: the VAD knows the room by now, and begins the segment a frame later.
+    assert distance(second, first) < distance(adapted, first)

@@ -19,6 +19,7 @@ from monitor.events import (
     DeviceSilent,
     Happening,
     Latency,
+    Marked,
     ModelId,
     MonitorStarted,
     MonitorStopped,
@@ -99,6 +100,8 @@ EVERY: tuple[Happening, ...] = (
     DeviceMuted("USB microphone", True, 1, 160_000),
     DeviceSilent("USB microphone", False, 2, 168_000),
     DeviceClipping("USB microphone", True, 90, 16_000),
+    DeviceMuted("USB microphone", False, 1, 160_000, by="command"),
+    Marked("the guests arrive", 320_000),
     MonitorStopped(60_000, 17, {"audio": 0}),
 )
 
@@ -117,7 +120,8 @@ def in_memory() -> Journal:
 def announce(journal: Journal, publisher: Publisher, *events: WireEvent) -> None:
     """What the pipeline does with each event."""
     for event in events:
-        journal.append(event)
+        if event.sequence:
+            journal.append(event)
         publisher.publish(event)
 
 

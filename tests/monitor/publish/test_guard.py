@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from monitor.commands import CommandDesk
 from monitor.errors import PublishError
 from monitor.publish.guard import Guard
 from monitor.publish.websocket import WebSocketPublisher, WebSocketSettings
@@ -209,7 +210,7 @@ def test_certificate_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path
     )
 
     async def main() -> None:
-        async with WebSocketPublisher(settings, in_memory()):
+        async with WebSocketPublisher(settings, in_memory(), CommandDesk()):
             pass
 
     with pytest.raises(PublishError, match=r"no\.pem.*both PEM"):

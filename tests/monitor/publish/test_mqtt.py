@@ -14,6 +14,7 @@ from typing import Any
 import aiomqtt
 import pytest
 
+from monitor.commands import Command, CommandDesk, Mark, Reset
 from monitor.errors import PublishError
 from monitor.events import StateChanged
 from monitor.publish.journal import Journal, JournalSettings
@@ -25,19 +26,22 @@ DEADLINE_S = 30.0
 QUICK: dict[str, Any] = {"reconnect_least_s": 0.05, "reconnect_most_s": 0.2, "timeout_s": 1.0}
 
 
-def publisher_to(url: str, journal: Journal, **settings: Any) -> MqttPublisher:
-    return MqttPublisher(MqttSettings(url=url, **{**QUICK, **settings}), "node", "mic", journal)
+def publisher_to(
+    url: str, journal: Journal, desk: CommandDesk | None = None, **settings: Any
+) -> MqttPublisher:
+    given = MqttSettings(url=url, **{**QUICK, **settings})
+    return MqttPublisher(given, "node", "mic", journal, desk or CommandDesk())
 
 
 @asynccontextmanager
 async def publishing(
-    url: str, journal: Journal | None = None, **settings: Any
+    url: str, journal: Journal | None = None, desk: CommandDesk | None = None, **settings: Any
 ) -> AsyncIterator[tuple[Journal, MqttPublisher]]:
     journal = journal or in_memory()
     async with (
         asyncio.timeout(DEADLINE_S),
         journal,
-        publisher_to(url, journal, **settings) as publisher,
+        publisher_to(url, journal, desk, **settings) as publisher,
     ):
         yield journal, publisher
 
@@ -120,8 +124,9 @@ def test_events_arrive_in_order_with_their_bytes_between_online_and_offline(
     online, *rest = asyncio.run(main())
     assert (online.topic.value, online.payload) == (AVAILABILITY, b"online")
     of_events = [message for message in rest if "/event/" in message.topic.value]
-    assert [message.payload for message in of_events] == [event.body for event in events]
-    for message, event in zip(of_events, events, strict=True):
+    kept = [event for event in events if event.sequence]  # not what is said in passing
+    assert [message.payload for message in of_events] == [event.body for event in kept]
+    for message, event in zip(of_events, kept, strict=True):
         assert message.topic.value == f"stser/node/mic/event/{event.kind}"
         assert (message.qos, message.retain) == (1, False)
         assert message.properties is not None
@@ -269,6 +274,92 @@ def test_events_that_expired_before_the_broker_came_are_reported_as_a_gap(
         "reason": "expired",
     }
     assert [message.payload for message in rest] == [event.body for event in events[61:]]
+
+
+def test_commands_come_by_topic_and_a_retained_one_is_not_obeyed(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    obeyed: list[Command] = []
+    desk, marked = CommandDesk(), asyncio.Event()
+
+    def obey(command: Command) -> None:
+        obeyed.append(command)
+        if isinstance(command, Mark):
+            marked.set()
+
+    desk.open(obey)
+
+    async def main() -> None:
+        async with listening(mosquitto, AVAILABILITY) as client:
+            await client.publish("stser/node/cmd", '{"type":"mute"}', qos=1, retain=True)
+            async with publishing(mosquitto.url, desk=desk):
+                await messages(client, 1)
+                await client.publish("stser/node/cmd", "dance", qos=1)
+                await client.publish("stser/node/cmd", '{"type":"reset"}', qos=1)
+                await client.publish("stser/node/cmd", '{"type":"mark","text":"now"}', qos=1)
+                await marked.wait()
+
+    asyncio.run(main())
+    assert obeyed == [Reset(), Mark("now")]
+    assert "command refused" in caplog.text
+
+
+def test_home_assistant_is_told_what_this_is_and_again_after_its_restart(
+    mosquitto: Mosquitto,
+) -> None:
+    topic = "homeassistant/device/node/config"
+
+    async def main() -> list[aiomqtt.Message]:
+        async with (
+            listening(mosquitto, topic) as client,
+            publishing(mosquitto.url, ha_discovery=True),
+        ):
+            first = await messages(client, 1)
+            await client.publish("homeassistant/status", "online", qos=1)
+            return [*first, *await messages(client, 1)]
+
+    first, second = asyncio.run(main())
+    assert first.payload == second.payload
+    assert isinstance(first.payload, bytes)
+    tree = json.loads(first.payload)
+    assert tree["availability_topic"] == AVAILABILITY
+    assert set(tree["components"]) == {"emotion", "state", "confidence", "speech", "mute"}
+
+
+def test_without_discovery_home_assistant_hears_nothing(mosquitto: Mosquitto) -> None:
+    async def main() -> list[str]:
+        async with listening(mosquitto, "#") as client:
+            async with publishing(mosquitto.url):
+                online = await messages(client, 1)
+            seen = [*online, *await until(client, AVAILABILITY, b"offline")]
+            return [message.topic.value for message in seen]
+
+    assert asyncio.run(main()) == [AVAILABILITY]
+
+
+def test_broker_lost_while_nothing_happens_is_noticed_at_once(mosquitto: Mosquitto) -> None:
+    async def main() -> list[Any]:
+        async with publishing(mosquitto.url):
+            async with listening(mosquitto, AVAILABILITY) as client:
+                await messages(client, 1)
+            await asyncio.to_thread(mosquitto.restart)
+            # The new broker remembers nothing: whoever is online has said so again.
+            async with listening(mosquitto, AVAILABILITY) as client:
+                return [message.payload for message in await messages(client, 1)]
+
+    assert asyncio.run(main()) == [b"online"]
+
+
+def test_password_comes_from_a_file_or_the_environment_and_not_from_the_process_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STSER_MQTT_PASSWORD", "from the environment")
+    assert publisher_to("mqtt://host", in_memory())._password == "from the environment"
+    (tmp_path / "password").write_text("from a file\n")
+    settings = {"username": "robot", "password_file": tmp_path / "password"}
+    assert publisher_to("mqtt://host", in_memory(), **settings)._password == "from a file"
+    with pytest.raises(PublishError, match=r"mqtt\.password_file .*missing"):
+        publisher_to("mqtt://host", in_memory(), password_file=tmp_path / "missing")
 
 
 def test_monitor_ends_in_time_without_a_broker_and_says_what_was_not_delivered(

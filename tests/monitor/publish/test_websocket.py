@@ -16,6 +16,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from monitor.commands import Command, CommandDesk, Mark, Mute
 from monitor.errors import PublishError
 from monitor.events import DeviceLost, DeviceRecovered, StateChanged
 from monitor.publish.journal import Journal, JournalSettings
@@ -37,11 +38,15 @@ DEADLINE_S = 20.0
 
 
 @asynccontextmanager
-async def serving(**settings: Any) -> AsyncIterator[WebSocketPublisher]:
+async def serving(
+    desk: CommandDesk | None = None, **settings: Any
+) -> AsyncIterator[WebSocketPublisher]:
     async with (
         asyncio.timeout(DEADLINE_S),
         in_memory() as journal,
-        WebSocketPublisher(WebSocketSettings(port=0, **settings), journal) as publisher,
+        WebSocketPublisher(
+            WebSocketSettings(port=0, **settings), journal, desk or CommandDesk()
+        ) as publisher,
     ):
         yield publisher
 
@@ -158,19 +163,37 @@ def test_query_that_makes_no_sense_is_refused_with_what_is_known() -> None:
     assert all(kind in asyncio.run(main()) for kind in KINDS)
 
 
-def test_whatever_a_client_sends_is_answered_and_the_connection_stays() -> None:
+def test_commands_are_obeyed_in_order_and_get_no_answer() -> None:
+    obeyed: list[Command] = []
+    desk = CommandDesk()
+    desk.open(obeyed.append)
+
+    async def main() -> None:
+        async with serving(desk) as publisher, subscribe(publisher) as client:
+            await client.send('{"type":"mute"}')
+            await client.send('{"type":"mark","text":"now"}')
+            await client.send('{"type":"dance"}')  # the answer shows that the others were read
+            await client.recv()
+
+    asyncio.run(main())
+    assert obeyed == [Mute(), Mark("now")]
+
+
+def test_what_is_no_command_is_answered_and_the_connection_stays() -> None:
     async def main() -> None:
         async with serving() as publisher, subscribe(publisher) as client:
             for sent, code in [
                 ('{"type":"dance"}', "unknown_command"),
                 ("hello", "not_json"),
-                (b"\x00\x01", "not_json"),
+                (b'{"type":"mute"}', "not_json"),
                 ("[" * 2_000, "not_json"),
+                ('{"type":"mark"}', "bad_command"),
+                ('{"type":"mute"}', "not_listening"),
             ]:
                 await client.send(sent)
                 answer = json.loads(await client.recv())
                 assert (answer["type"], answer["code"]) == ("error", code)
-                assert answer["retryable"] is False
+                assert answer["retryable"] is (code == "not_listening")
             (event,) = numbered(1)
             publisher.publish(event)
             assert await received(client, 1) == [event.body]
@@ -206,7 +229,9 @@ async def journalled(
     async with (
         asyncio.timeout(DEADLINE_S),
         journal,
-        WebSocketPublisher(WebSocketSettings(port=0, **settings), journal) as publisher,
+        WebSocketPublisher(
+            WebSocketSettings(port=0, **settings), journal, CommandDesk()
+        ) as publisher,
     ):
         yield journal, publisher
 
@@ -361,7 +386,7 @@ def test_end_of_the_monitor_reaches_clients_after_the_last_event_despite_a_stuck
     (event,) = numbered(1)
 
     async def main() -> tuple[list[bytes], int | None]:
-        publisher = WebSocketPublisher(WebSocketSettings(port=0), in_memory())
+        publisher = WebSocketPublisher(WebSocketSettings(port=0), in_memory(), CommandDesk())
         async with asyncio.timeout(DEADLINE_S), publisher._journal, publisher:
             client = await subscribe(publisher)
             stuck = await asyncio.to_thread(stuck_client, port_of(publisher))
@@ -433,7 +458,7 @@ def test_name_re_bound_to_this_machine_is_refused(path: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_address_that_others_can_reach_is_refused_with_the_remedy(host: str) -> None:
     async def main() -> None:
-        async with WebSocketPublisher(WebSocketSettings(host=host), in_memory()):
+        async with WebSocketPublisher(WebSocketSettings(host=host), in_memory(), CommandDesk()):
             pass
 
     with pytest.raises(PublishError, match=r"not a loopback address.*--ws-token-file"):
