@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from monitor.commands import LONGEST_MARK, CommandError, Mark, Mute, Reset, Unmute, parse
 from monitor.events import WireEvent
 from monitor.publish.asyncapi import COMMANDS, WITHOUT_SEQUENCE, as_json, as_markdown, build
 from monitor.publish.outbox import Lost
@@ -101,7 +102,20 @@ def test_query_of_the_document_is_the_one_that_is_understood() -> None:
         Subscription.from_query("another=1")
 
 
-def test_commands_of_both_channels_are_those_of_the_list() -> None:
-    for channel in ("events", "mqttCommands"):
-        messages = DOCUMENT["channels"][channel]["messages"]
-        assert {f"command.{name}" for name in COMMANDS} <= messages.keys()
+@pytest.mark.parametrize("channel", ["events", "mqttCommands"])
+def test_commands_of_the_document_are_those_that_are_understood(channel: str) -> None:
+    messages = DOCUMENT["channels"][channel]["messages"]
+    assert {f"command.{name}" for name in COMMANDS} <= messages.keys()
+    for name, command in {
+        "mute": Mute(),
+        "unmute": Unmute(),
+        "mark": Mark("here"),
+        "reset": Reset(),
+    }.items():
+        told = {"type": name, "text": "here"} if name == "mark" else {"type": name}
+        jsonschema.validate(told, rule_of(f"command.{name}"))
+        assert parse(json.dumps(told)) == command
+    longest = DOCUMENT["components"]["messages"]["command.mark"]["payload"]["properties"]["text"]
+    assert longest["maxLength"] == LONGEST_MARK
+    with pytest.raises(CommandError, match=" and ".join((", ".join([*COMMANDS][:3]), "reset"))):
+        parse('{"type":"another"}')
