@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -45,6 +47,19 @@ def test_an_input_is_taken_or_refused_with_words(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(COSTLY))
 def test_any_bytes_on_the_port_leave_the_monitor_at_work(name: str) -> None:
     assert attack(name, 40, seed=3).findings == {}
+
+
+def test_requests_that_never_end_keep_nobody_out() -> None:
+    program = Program()
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(150):
+                client = stack.enter_context(socket.create_connection(("127.0.0.1", program.port)))
+                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: loc")
+            program.check()
+        program.check()
+    finally:
+        program.close()
 
 
 def test_clients_that_vanish_leave_no_descriptor_behind() -> None:
