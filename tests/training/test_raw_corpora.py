@@ -113,7 +113,7 @@ def nemo(root: Path) -> None:
     for emotion, n in counts.items():
         names = [f"MP0_{emotion}_{i}.wav" for i in range(n)]
         touch(root / "samples", names)
-        said = '\u201eR\u00f3d smoka\u201d to "serial.'
+        said = '"R\u00f3d smoka\u201d to serial.'
         lines += [f"{name}\t{emotion}\t{said}\tr\u00f3d\t        MP0\tmale\t24" for name in names]
     (root / "data.tsv").write_text("\n".join(lines) + "\n", "utf-8")
 
@@ -123,7 +123,8 @@ def esd(root: Path) -> None:
     for number in range(11, 21):
         speaker = f"{number:04}"
         for block, emotion in enumerate(("Neutral", "Angry", "Happy", "Sad", "Surprise")):
-            names = [f"{speaker}_{block * 350 + i + 1:06}.wav" for i in range(350)]
+            n = 1 if emotion == "Surprise" else 350  # one is enough to see that it is left out
+            names = [f"{speaker}_{block * 350 + i + 1:06}.wav" for i in range(n)]
             folder = root / speaker / emotion
             parts = {"train": names[:300], "evaluation": names[300:320], "test": names[320:]}
             for part, some in parts.items() if number == 11 else (("", names),):
@@ -170,7 +171,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_whole_corpus_has_its_published_census_and_speakers(written: Callable[[str], Path], name: str) -> None:
+def test_a_whole_corpus_has_its_published_census_and_speakers(
+    written: Callable[[str], Path], name: str
+) -> None:
     utterances = READERS[name](written(name))
     counts = Counter(u.label for u in utterances)
     assert tuple(counts[e] for e in Emotion) == CENSUS[name]
@@ -185,7 +188,7 @@ def test_a_corpus_that_lacks_one_file_is_refused_with_its_counts_unless_allowed(
     assert gone.audio is not None
     aside = tmp_path / "aside.wav"
     folder = gone.audio.parent.name
-    copies = list((written(name)).rglob(f"{folder}/{gone.audio.name}"))
+    copies = list(written(name).rglob(f"{folder}/{gone.audio.name}"))
     for copy in copies:
         shutil.move(copy, aside)
     try:
@@ -195,7 +198,7 @@ def test_a_corpus_that_lacks_one_file_is_refused_with_its_counts_unless_allowed(
         assert f"{sum(CENSUS[name]) - 1:,} utterances instead of {sum(CENSUS[name]):,}" in str(
             refused.value
         )
-        some = READERS[name](corpora / name, allow_partial=True)
+        some = READERS[name](written(name), allow_partial=True)
         assert len(some) == sum(CENSUS[name]) - 1
     finally:
         for copy in copies:
@@ -223,14 +226,20 @@ def test_a_folder_that_is_not_the_corpus_is_refused(name: str, tmp_path: Path) -
         ("tess", "OA_bite_neutral", "tess_OAF", "female", "neutral", "Say the word bite."),
         ("savee", "sa07", "savee_DC", "male", "sad", None),
         ("emo-db", "08a02Fa", "emodb_08", "female", "happy", "Das will sie am Mittwoch abgeben."),
-        ("nemo", "MP0_sadness_3", "nemo_MP0", "male", "sad", '„Ród smoka” to "serial.'),
+        ("nemo", "MP0_sadness_3", "nemo_MP0", "male", "sad", '"Ród smoka” to serial.'),
         ("esd", "0011_000351", "esd_0011", "male", "angry", "It\u2019s time."),
         ("esd", "0012_000351", "esd_0012", "", "angry", "It\u2019s time."),
         ("esd", "0016_000351", "esd_0016", "female", "angry", "It\u2019s time."),
     ],
 )
 def test_a_file_gives_speaker_gender_emotion_and_words(
-    written: Callable[[str], Path], name: str, file: str, speaker: str, gender: str, label: str, text: str | None
+    written: Callable[[str], Path],
+    name: str,
+    file: str,
+    speaker: str,
+    gender: str,
+    label: str,
+    text: str | None,
 ) -> None:
     of_name = [u for u in READERS[name](written(name)) if u.audio and u.audio.stem == file]
     found = of_name[0]
