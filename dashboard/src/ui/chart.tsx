@@ -42,7 +42,7 @@ export function Chart({ session, frozen_ms, span_s, theme, selected, onSelect }:
     const colours = palette();
     const plot = new uPlot(
       options(colours, element.clientWidth, drawRibbon),
-      [[], ...Array(8).fill([])],
+      [[], ...Array(4).fill([])],
       element,
     );
     let shown = NEVER;
@@ -102,11 +102,10 @@ export function Chart({ session, frozen_ms, span_s, theme, selected, onSelect }:
 }
 
 function options(colours: Palette, width: number, drawn: () => void): uPlot.Options {
-  const line = (name: string, thin: boolean): uPlot.Series => ({
+  const line = (name: string): uPlot.Series => ({
     stroke: colours.label[name]!,
-    width: thin ? 1 : 3,
+    width: 1,
     points: { show: false },
-    spanGaps: false,
   });
   const axis = {
     stroke: colours.quiet,
@@ -120,7 +119,7 @@ function options(colours: Palette, width: number, drawn: () => void): uPlot.Opti
     legend: { show: false },
     cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
     scales: { x: { time: false }, y: { range: [LOWEST, 1] } },
-    series: [{}, ...EMOTIONS.map((name) => line(name, false)), ...EMOTIONS.map((name) => line(name, true))],
+    series: [{}, ...EMOTIONS.map(line)],
     axes: [
       {
         ...axis,
@@ -153,6 +152,7 @@ function ribbon(
   ctx.beginPath();
   ctx.rect(plot.bbox.left, 0, plot.bbox.width, ctx.canvas.height);
   ctx.clip();
+  verdicts(plot, utterances.slice(first, past), colours);
   for (let i = first; i < past; i++) {
     const spoken = utterances[i]!;
     const { said } = spoken;
@@ -204,6 +204,23 @@ function salience(
   ctx.globalAlpha = 0.75;
   ctx.fill();
   ctx.globalAlpha = 1;
+}
+
+/** Final shares, from the start of each utterance to its end. */
+function verdicts(plot: uPlot, utterances: readonly Spoken[], colours: Palette): void {
+  const { ctx } = plot;
+  ctx.lineWidth = 3 * devicePixelRatio;
+  for (const name of EMOTIONS) {
+    ctx.strokeStyle = colours.label[name]!;
+    ctx.beginPath();
+    for (const spoken of utterances) {
+      const y = plot.valToPos(spoken.said.posterior[name], "y", true);
+      const left = plot.valToPos(start(spoken), "x", true);
+      ctx.moveTo(left, y);
+      ctx.lineTo(Math.max(left + devicePixelRatio, plot.valToPos(end(spoken), "x", true)), y);
+    }
+    ctx.stroke();
+  }
 }
 
 /** The shape of each emotion where its line begins, so that lines are told apart without colour. */
