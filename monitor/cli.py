@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import Any
 from config.loader import SettingsError, build, load
 from monitor.errors import ModelError, MonitorError, UsageError
 from monitor.logs import configure_logging
+from monitor.service import Service
 from monitor.settings import MonitorSettings
 from stser_core.errors import CheckpointError
 
@@ -264,12 +266,14 @@ async def _run(settings: MonitorSettings, flags: argparse.Namespace) -> int:
         event_format=getattr(flags, "format", None),
     )
     loop = asyncio.get_running_loop()
+    service = Service.from_environment(os.environ)
 
     def stop() -> None:
         """First signal: end orderly. The second one ends the program at once."""
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
         logger.info("Stopping: publishing what was said so far.")
+        service.stopping()
         parts.source.stop()
 
     def ready() -> None:
@@ -278,8 +282,10 @@ async def _run(settings: MonitorSettings, flags: argparse.Namespace) -> int:
         if parts.websocket is not None:
             logger.info("Dashboard: %s", parts.websocket.url)
         logger.info("Listening to %s. Ctrl-C ends.", parts.source.name)
+        service.ready(f"Listening to {parts.source.name}")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    await parts.pipeline.run(ready)
+    async with service:
+        await parts.pipeline.run(ready)
     return 0
