@@ -110,7 +110,10 @@ def _add_input_flags(group: argparse._ArgumentGroup) -> None:
         help="speed of a file: as it was spoken, or as fast as it goes (default: max)",
     )
     group.add_argument(
-        "--silence-ms", type=int, metavar="MS", help="silence that ends an utterance (default: 400)"
+        "--silence-ms",
+        type=int,
+        metavar="MS",
+        help="silence that ends an utterance, more or less by how it ended (default: 400)",
     )
     group.add_argument("--node", help="name of this machine in topics (default: the host name)")
     group.add_argument("--stream", help="name of the audio stream in topics (default: mic)")

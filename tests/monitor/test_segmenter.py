@@ -37,6 +37,11 @@ SYLLABLE = [(LOUD, 8), (QUIET, 2)]
 """Repeated, it is speech that never ends: it wavers too much to be taken for the room."""
 
 
+def fixed(**changed: int) -> SegmenterSettings:
+    """The same hangover, however the speech ended."""
+    return SegmenterSettings(**{"early_ms": 0, "late_ms": 0, **changed})
+
+
 def sound(script: Script) -> NDArray[np.float32]:
     rng = np.random.default_rng(0)
     blocks = [amplitude * rng.standard_normal(n * FRAME_SAMPLES) for amplitude, n in script]
@@ -54,7 +59,7 @@ def frames_of(samples: NDArray[np.float32], start: int = 0) -> list[AudioFrame]:
 def cut(
     audio: Iterable[AudioFrame | AudioGap], settings: SegmenterSettings | None = None
 ) -> list[SegmenterOutput]:
-    segmenter = Segmenter(settings=settings)
+    segmenter = Segmenter(settings=settings or fixed())
     return [output for item in audio for output in segmenter.push(item)] + segmenter.flush()
 
 
@@ -130,9 +135,7 @@ def test_a_pause_as_long_as_the_hangover_does() -> None:
 )
 def test_the_hangover_is_rounded_up_to_whole_frames(silence_ms: int, n_frames: int) -> None:
     script = [(QUIET, 50), (LOUD, 30), (QUIET, 60)]
-    (segment,) = segments_of(
-        cut(frames_of(sound(script)), SegmenterSettings(silence_ms=silence_ms))
-    )
+    (segment,) = segments_of(cut(frames_of(sound(script)), fixed(silence_ms=silence_ms)))
     assert segment.speech_end == 80 * FRAME_SAMPLES
     assert segment.closed_at == (80 + n_frames) * FRAME_SAMPLES
     assert segment.reason is CloseReason.SILENCE
@@ -145,7 +148,7 @@ def test_a_sound_shorter_than_the_minimum_speech_opens_nothing() -> None:
 
 
 def test_a_segment_opens_with_the_frame_that_makes_the_minimum_speech() -> None:
-    segmenter = Segmenter()
+    segmenter = Segmenter(settings=fixed())
     frames = frames_of(sound([(QUIET, 50), (LOUD, 5)]))
     for frame in frames[:-1]:
         assert segmenter.push(frame) == []
@@ -153,6 +156,42 @@ def test_a_segment_opens_with_the_frame_that_makes_the_minimum_speech() -> None:
     assert started == SpeechStarted(1, 35 * FRAME_SAMPLES)
     assert isinstance(audio, SpeechAudio)
     assert len(audio.samples) == 20 * FRAME_SAMPLES
+
+
+FADING = [(LOUD, 25), *[(LOUD * 10 ** (-db / 20), 1) for db in range(2, 32, 2)]]
+"""Half a second at full level, then down by 30 dB within 300 ms."""
+
+
+def hangover_ms(script: Script, settings: SegmenterSettings | None = None) -> float:
+    """How long the segmenter waited after a script's speech."""
+    audio = frames_of(sound([(QUIET, 50), *script, (QUIET, 60)]))
+    (segment,) = segments_of(cut(audio, settings or SegmenterSettings()))
+    return (segment.closed_at - segment.speech_end) * 1000 / SAMPLE_RATE_HZ
+
+
+def test_a_voice_that_faded_out_is_waited_for_less_than_one_that_broke_off() -> None:
+    assert hangover_ms(FADING) == 280
+    assert hangover_ms([(LOUD, 40)]) == 600
+    settings = SegmenterSettings(silence_ms=500, early_ms=300, late_ms=40)
+    assert hangover_ms(FADING, settings) == 200
+    assert hangover_ms([(LOUD, 40)], settings) == 540
+
+
+def test_a_word_too_short_to_tell_how_it_ended_is_waited_for_as_long_as_the_setting_says() -> None:
+    assert hangover_ms([(LOUD, 19)]) == 400
+    assert hangover_ms(FADING[1:]) == 400
+
+
+def test_a_hesitation_that_a_fixed_hangover_would_split_leaves_the_utterance_whole() -> None:
+    script = [(QUIET, 50), (LOUD, 40), (QUIET, 25), (LOUD, 25), (QUIET, 50)]
+    assert len(spans(script)) == 2
+    assert len(spans(script, SegmenterSettings())) == 1
+
+
+def test_each_pause_is_waited_for_by_the_speech_before_it() -> None:
+    script = [(QUIET, 50), (LOUD, 40), (QUIET, 25), *FADING, (QUIET, 60)]
+    (segment,) = segments_of(cut(frames_of(sound(script)), SegmenterSettings()))
+    assert segment.closed_at - segment.speech_end == 14 * FRAME_SAMPLES
 
 
 def pauses_of(script: Script, settings: SegmenterSettings) -> list[tuple[int, int]]:
@@ -171,12 +210,12 @@ def test_a_pause_is_reported_ahead_of_the_end_but_not_before_the_tail_is_complet
     lead_ms: int, after: int
 ) -> None:
     script = [(QUIET, 50), (LOUD, 30), (QUIET, 30)]
-    assert pauses_of(script, SegmenterSettings(lead_ms=lead_ms)) == [(80 + after, 85)]
+    assert pauses_of(script, fixed(lead_ms=lead_ms)) == [(80 + after, 85)]
 
 
 def test_a_pause_is_never_reported_where_nothing_is_to_be_prepared() -> None:
     script = [(QUIET, 50), (LOUD, 30), (QUIET, 30)]
-    assert pauses_of(script, SegmenterSettings(lead_ms=0)) == []
+    assert pauses_of(script, fixed(lead_ms=0)) == []
 
 
 def test_each_pause_that_lasts_is_reported_again() -> None:
@@ -189,11 +228,11 @@ def test_each_pause_that_lasts_is_reported_again() -> None:
         (LOUD, 10),
         (QUIET, 30),
     ]
-    assert pauses_of(script, SegmenterSettings()) == [(94, 85), (142, 133)]
+    assert pauses_of(script, fixed()) == [(94, 85), (142, 133)]
 
 
 def test_speech_is_handed_on_as_it_comes_and_silence_only_when_speech_resumes() -> None:
-    segmenter = Segmenter(settings=SegmenterSettings(tail_ms=40))
+    segmenter = Segmenter(settings=fixed(tail_ms=40))
     handed_on = [
         sum(len(out.samples) // FRAME_SAMPLES for out in outputs if isinstance(out, SpeechAudio))
         for outputs in map(
@@ -204,7 +243,7 @@ def test_speech_is_handed_on_as_it_comes_and_silence_only_when_speech_resumes() 
 
 
 def test_speech_that_never_pauses_is_cut_at_the_maximum_and_goes_on_without_a_hole() -> None:
-    limits = SegmenterSettings(max_segment_ms=2_000)
+    limits = fixed(max_segment_ms=2_000)
     outputs = cut(frames_of(sound([(QUIET, 50), *SYLLABLE * 35])), limits)
     found = segments_of(outputs)
     check_order(outputs, limits)
@@ -215,19 +254,19 @@ def test_speech_that_never_pauses_is_cut_at_the_maximum_and_goes_on_without_a_ho
 
 
 def test_silence_after_a_cut_at_the_maximum_starts_no_further_segment() -> None:
-    limits = SegmenterSettings(max_segment_ms=2_000, pre_roll_ms=0)
+    limits = fixed(max_segment_ms=2_000, pre_roll_ms=0)
     assert spans([(QUIET, 50), *SYLLABLE * 10, (QUIET, 60)], limits) == [(50, 150)]
 
 
 def test_a_single_frame_after_a_cut_is_not_an_utterance_but_two_are() -> None:
-    limits = SegmenterSettings(max_segment_ms=2_000, pre_roll_ms=0)
+    limits = fixed(max_segment_ms=2_000, pre_roll_ms=0)
     before = [(QUIET, 50), *SYLLABLE * 9, (LOUD, 10)]
     assert len(spans([*before, (LOUD, 1), (QUIET, 60)], limits)) == 1
     assert spans([*before, (LOUD, 2), (QUIET, 60)], limits) == [(50, 150), (150, 157)]
 
 
 def test_speech_long_after_a_cut_has_to_prove_itself_again() -> None:
-    limits = SegmenterSettings(max_segment_ms=2_000, pre_roll_ms=0)
+    limits = fixed(max_segment_ms=2_000, pre_roll_ms=0)
     before = [(QUIET, 50), *SYLLABLE * 9, (LOUD, 10)]
     assert len(spans([*before, (QUIET, 19), (LOUD, 2), (QUIET, 60)], limits)) == 2
     assert len(spans([*before, (QUIET, 20), (LOUD, 2), (QUIET, 60)], limits)) == 1
@@ -256,7 +295,7 @@ def test_the_end_of_the_stream_publishes_what_was_being_said() -> None:
 
 
 def test_flushing_twice_gives_nothing_more() -> None:
-    segmenter = Segmenter()
+    segmenter = Segmenter(settings=fixed())
     for frame in frames_of(sound([(QUIET, 50), (LOUD, 30)])):
         segmenter.push(frame)
     assert len(segmenter.flush()) == 1
@@ -264,7 +303,7 @@ def test_flushing_twice_gives_nothing_more() -> None:
 
 
 def test_the_segment_so_far_is_what_was_handed_on_and_has_not_ended() -> None:
-    segmenter = Segmenter()
+    segmenter = Segmenter(settings=fixed())
     assert (segmenter.so_far(), segmenter.speech_samples) == (None, 0)
     for frame in frames_of(sound([(QUIET, 50), (LOUD, 30), (QUIET, 8)])):
         segmenter.push(frame)
@@ -297,6 +336,10 @@ def test_a_segment_is_clipped_from_one_sample_in_a_thousand_at_full_scale(
     assert segment.clipped is clipped
 
 
+def bounded(**given: int) -> SegmenterSettings:
+    return SegmenterSettings(**given | {"early_ms": min(given["early_ms"], given["silence_ms"])})
+
+
 scripts = st.lists(
     st.tuples(st.sampled_from([0.0, QUIET, 0.02, LOUD, 2.0]), st.integers(1, 60)),
     max_size=12,
@@ -308,12 +351,14 @@ scripts = st.lists(
     script=scripts,
     gaps=st.lists(st.integers(0, 300), max_size=3),
     limits=st.builds(
-        SegmenterSettings,
-        silence_ms=st.integers(0, 800),
+        bounded,
+        silence_ms=st.integers(300, 500) | st.integers(0, 800),
+        early_ms=st.just(0) | st.integers(0, 300),
+        late_ms=st.just(0) | st.integers(0, 300),
         min_speech_ms=st.integers(21, 300),
         pre_roll_ms=st.integers(0, 500),
         tail_ms=st.integers(0, 500),
-        max_segment_ms=st.integers(1_700, 4_000),
+        max_segment_ms=st.integers(2_000, 4_000),
     ),
 )
 def test_segments_are_ordered_disjoint_bounded_and_without_holes(
@@ -341,7 +386,8 @@ def test_any_chunking_of_the_same_audio_gives_the_same_segments(
 
     def events(chunks: Sequence[NDArray[np.float32]]) -> list[SegmenterOutput]:
         framer = Framer(rate_hz, 1)
-        return cut([f for chunk in chunks for f in framer.push(chunk)] + framer.flush())
+        frames = [f for chunk in chunks for f in framer.push(chunk)] + framer.flush()
+        return cut(frames, SegmenterSettings())
 
     whole, pieces = events([audio]), events(np.split(audio, sorted(cuts)))
     assert len(whole) == len(pieces) > 0
@@ -382,11 +428,14 @@ def test_two_spoken_sentences_are_two_segments_around_their_words() -> None:
         ),
         ({"pre_roll_ms": -1}, r"segmenter\.pre_roll_ms \(-1\) must not be negative"),
         ({"tail_ms": -1}, r"segmenter\.tail_ms \(-1\) must not be negative"),
+        ({"early_ms": -1}, r"segmenter\.early_ms \(-1\) must not be negative"),
+        ({"late_ms": -1}, r"segmenter\.late_ms \(-1\) must not be negative"),
+        ({"early_ms": 401}, r"early_ms \(401\) must not exceed segmenter\.silence_ms \(400\)"),
         ({"lead_ms": -1}, r"segmenter\.lead_ms \(-1\) must not be negative"),
         ({"min_speech_ms": 20}, r"segmenter\.min_speech_ms \(20\) must exceed 20"),
         (
-            {"max_segment_ms": 800},
-            r"must exceed pre_roll_ms \+ min_speech_ms \+ silence_ms \(800\)",
+            {"max_segment_ms": 1_000},
+            r"must exceed pre_roll_ms \+ min_speech_ms \+ silence_ms \+ late_ms \(1000\)",
         ),
         ({"max_segment_ms": 60_001}, r"must not exceed 60000"),
     ],
