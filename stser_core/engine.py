@@ -6,20 +6,17 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stser_core.checkpoint import Manifest
 from stser_core.errors import CheckpointError
 
 # Released builds of ONNX Runtime report to their makers unless told not to before the library is
 # loaded (docs/decisions/0005): nothing of the monitor may leave the machine.
 os.environ["ORT_DISABLE_TELEMETRY"] = os.environ["ORT_TELEMETRY_DISABLED"] = "1"
 import onnxruntime
-
-EngineName = Literal["onnx", "torch"]
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -100,20 +97,6 @@ class OnnxEngine:
     def _run(self, name: str, **inputs: NDArray[Any]) -> list[Floats]:
         outputs: list[Floats] = self._sessions[name].run(None, inputs)
         return outputs
-
-
-def open_engine(name: EngineName, manifest: Manifest, classifiers: Collection[str]) -> Engine:
-    """Load the networks of a checkpoint.
-
-    Raises:
-        CheckpointError: If they cannot be loaded.
-    """
-    if name == "onnx":
-        return OnnxEngine(manifest.directory, classifiers)
-    # Here, because importing PyTorch takes seconds and the run-time installation has none.
-    from stser_core.torch_engine import TorchEngine
-
-    return TorchEngine.load(manifest)
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stser_core.adaptation import LogMelStatistics, normalise
 from stser_core.checkpoint import TOKENIZER, Manifest, ModelId, read_manifest
-from stser_core.engine import Engine, EngineName, SpeechScores, TextScores, open_engine
+from stser_core.engine import Engine, OnnxEngine, SpeechScores, TextScores
 from stser_core.explain import SALIENCE_HOP_MS, Salience, speech_salience, word_salience
 from stser_core.features import LogMel, LogMelSettings
 from stser_core.modalities import Evidence, ModalityRegistry, WordTime
@@ -23,6 +23,9 @@ CLASSIFIERS: Final = ("speech", "text", "bimodal")
 """Every classifier, in the order of all mappings and events; further modalities come after them."""
 
 DEFAULT_CHECKPOINT: Final = Path(__file__).parent / "weights" / "stser-open"
+
+
+EngineName = Literal["onnx", "torch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,3 +211,17 @@ class Stser:
 
 def _words(read: TextScores, text: TokenisedText, words: Sequence[str]) -> tuple[float, ...]:
     return word_salience(read.weights[0], text.word_of_token, len(words))
+
+
+def open_engine(name: EngineName, manifest: Manifest, classifiers: Collection[str]) -> Engine:
+    """Load the networks of a checkpoint.
+
+    Raises:
+        CheckpointError: If they cannot be loaded.
+    """
+    if name == "onnx":
+        return OnnxEngine(manifest.directory, classifiers)
+    # Here, because importing PyTorch takes seconds and the run-time installation has none.
+    from stser_core.torch_engine import TorchEngine
+
+    return TorchEngine.load(manifest)

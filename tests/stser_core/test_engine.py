@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stser_core.checkpoint import Manifest
-from stser_core.engine import OnnxEngine, open_engine
+from stser_core.engine import OnnxEngine
+from stser_core.ensemble import open_engine
 from stser_core.errors import CheckpointError
 from stser_core.torch_engine import TorchEngine
 
