@@ -4,6 +4,8 @@ import { parseMessage } from "./events";
 import type { Session } from "./session";
 import { TEXT } from "./text";
 
+/** Why the monitor closes a connection that showed no token, or another. */
+const TOKEN_NEEDED = 1008;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
 /** A page that is opened late is given this much of what went before. */
@@ -16,8 +18,29 @@ export class Connection {
   #resume = true;
   #since: bigint | undefined;
 
+  #token = keptToken();
+
   constructor(session: Session) {
     this.#session = session;
+  }
+
+  /** Connects, or asks for the token first where one is needed: /metrics tells. */
+  async start(): Promise<void> {
+    const status = this.#token
+      ? 200
+      : await fetch("metrics").then(
+          (answer) => answer.status,
+          () => 0,
+        );
+    if (status === 401) this.#session.setConnection("token");
+    else this.open();
+  }
+
+  /** The token lasts as long as the browser's tab. */
+  useToken(token: string): void {
+    this.#token = token;
+    keepToken(token);
+    this.open();
   }
 
   open(): void {
@@ -26,12 +49,17 @@ export class Connection {
     this.#socket = socket;
     socket.onopen = () => {
       opened = true;
+      if (this.#token) socket.send(JSON.stringify({ type: "auth", token: this.#token }));
       this.#waitMs = FIRST_WAIT_MS;
       this.#session.setConnection("live", this.#resume);
       this.#resume = true;
     };
     socket.onmessage = (message) => this.#take(message.data);
-    socket.onclose = () => {
+    socket.onclose = ({ code }) => {
+      if (code === TOKEN_NEEDED) {
+        this.#session.setConnection("token");
+        return;
+      }
       this.#session.setConnection("lost");
       if (opened) this.#retry();
       else void this.#refused();
@@ -90,5 +118,21 @@ export class Connection {
     // Jitter, so that many pages do not come back at the same moment.
     setTimeout(() => this.open(), this.#waitMs * (0.5 + Math.random() / 2));
     this.#waitMs = Math.min(2 * this.#waitMs, LONGEST_WAIT_MS);
+  }
+}
+
+function keptToken(): string {
+  try {
+    return sessionStorage.getItem("stser-token") ?? "";
+  } catch {
+    return "";
+  }
+}
+
+function keepToken(token: string): void {
+  try {
+    sessionStorage.setItem("stser-token", token);
+  } catch {
+    // Asked for again, then.
   }
 }

@@ -8,4 +8,4 @@ import "./style.css";
 const session = new Session();
 const connection = new Connection(session);
 render(<App session={session} connection={connection} />, document.getElementById("page")!);
-connection.open();
+void connection.start();

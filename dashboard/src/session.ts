@@ -51,7 +51,7 @@ export interface Started {
   notice: string;
 }
 
-export type Connection = "connecting" | "live" | "lost";
+export type Connection = "connecting" | "live" | "lost" | "token";
 
 export class Session {
   entries: Entry[] = [];

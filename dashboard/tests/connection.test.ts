@@ -8,12 +8,16 @@ class FakeSocket {
   static made: FakeSocket[] = [];
   onopen: (() => void) | null = null;
   onmessage: ((message: { data: string }) => void) | null = null;
-  onclose: (() => void) | null = null;
+  onclose: ((close: { code: number }) => void) | null = null;
+  sent: string[] = [];
   readonly readyState = FakeSocket.OPEN;
   constructor(readonly address: URL) {
     FakeSocket.made.push(this);
   }
   close(): void {}
+  send(message: string): void {
+    this.sent.push(message);
+  }
 }
 
 const latest = () => FakeSocket.made.at(-1)!;
@@ -56,7 +60,7 @@ test("only so much of the past is asked for", () => {
 test("a connection that broke resumes after the last event", async () => {
   begin(5);
   begin(5);
-  latest().onclose!();
+  latest().onclose!({ code: 1006 });
   expect(session.connection).toBe("lost");
   await vi.advanceTimersByTimeAsync(1_000);
   expect(BigInt(asked()!)).toBe(5n);
@@ -65,9 +69,9 @@ test("a connection that broke resumes after the last event", async () => {
 test("a monitor that refuses to resume is joined without", async () => {
   begin(5);
   begin(5);
-  latest().onclose!();
+  latest().onclose!({ code: 1006 });
   await vi.advanceTimersByTimeAsync(1_000);
-  latest().onclose!();
+  latest().onclose!({ code: 1006 });
   await vi.advanceTimersByTimeAsync(0);
   expect(asked()).toBeNull();
   begin(9);
@@ -79,10 +83,24 @@ test("a monitor that is away is asked to resume when it is back", async () => {
   begin(5);
   begin(5);
   vi.stubGlobal("fetch", () => Promise.reject(new TypeError("away")));
-  latest().onclose!();
+  latest().onclose!({ code: 1006 });
   for (let i = 0; i < 3; i++) {
     await vi.advanceTimersByTimeAsync(20_000);
     expect(BigInt(asked()!)).toBe(5n);
-    latest().onclose!();
+    latest().onclose!({ code: 1006 });
   }
+});
+
+test("a token is asked for where it is needed, and sent before all else", async () => {
+  vi.stubGlobal("fetch", async () => ({ ok: false, status: 401 }));
+  FakeSocket.made = [];
+  const connection = new Connection(session);
+  await connection.start();
+  expect(session.connection).toBe("token");
+  expect(FakeSocket.made).toHaveLength(0);
+  connection.useToken("secret");
+  latest().onopen!();
+  expect(latest().sent).toEqual(['{"type":"auth","token":"secret"}']);
+  latest().onclose!({ code: 1008 });
+  expect(session.connection).toBe("token");
 });

@@ -131,7 +131,12 @@ def on_station(runner: asyncio.Runner, browser: Browser) -> OnStation:
 
 
 def said(
-    number: int, text: str = "leave me", label: str = "angry", **changed: Any
+    number: int,
+    text: str = "leave me",
+    label: str = "angry",
+    *,
+    weighed: bool = True,
+    **changed: Any,
 ) -> UtteranceEmotion:
     """An utterance of two seconds, three seconds after the one before."""
     shares = dict.fromkeys(("angry", "happy", "neutral", "sad"), 0.1)
@@ -161,7 +166,9 @@ def said(
             salience=Salience(
                 hop_ms=100,
                 speech=(0.05,) * 20,
-                words=tuple((5 if i == 0 else 1) / (len(heard) + 4) for i in range(len(heard))),
+                words=tuple(
+                    (5 if i == 0 else 1) / (len(heard) + 4) for i in range(len(heard) * weighed)
+                ),
             ),
         ),
         **changed,
@@ -372,22 +379,43 @@ def test_session_view_counts_and_saves_what_was_heard(
     on_station(visit)
 
 
+def test_token_is_asked_for_where_one_is_needed(tmp_path: Path, on_station: OnStation) -> None:
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef\n")
+    token.chmod(0o600)
+
+    async def visit(station: Station) -> None:
+        station.announce(said(1, "a secret"))
+        async with open_dashboard(station.browser, station.publisher.url) as dashboard:
+            field = dashboard.page.get_by_label("Token")
+            for guess in ("wrong", token.read_text().strip()):
+                await field.fill(guess)
+                await dashboard.page.keyboard.press("Enter")
+                if guess == "wrong":
+                    await expect(field).to_have_value("")
+            station.announce(STATE)
+            await expect(dashboard.transcripts).to_have_text(["a secret"])
+
+    on_station(visit, token_file=token)
+
+
 # --- what must not happen ----------------------------------------------------------------------
 
 
 def test_hostile_transcripts_stay_text(on_station: OnStation) -> None:
     async def visit(station: Station) -> None:
-        async with station.page() as dashboard:
+        async with station.page(height=2_000) as dashboard:
             station.announce(
                 *(said(number, text) for number, text in enumerate(HOSTILE, 1)),
+                *(said(number, text, weighed=False) for number, text in enumerate(HOSTILE, 7)),
                 replace(STARTED, notice=HOSTILE[0], recogniser=HOSTILE[1]),
                 STATE,
             )
             page = dashboard.page
             for text in HOSTILE[:5]:
                 row = page.locator(".utterance").filter(has_text=text)
-                await expect(row).to_have_count(1)
-                await row.get_by_role("button").click()
+                await expect(row).to_have_count(2)
+                await row.first.get_by_role("button").click()
                 await expect(page.locator(".detail .transcript")).to_contain_text(text)
             await dashboard.show("Session")
             await dashboard.show("Health")

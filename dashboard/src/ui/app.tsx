@@ -62,12 +62,38 @@ export function App({ session, connection }: Props) {
           ))}
         </select>
       </header>
-      <main data-view={view}>
-        {view === "live" && <LiveView session={session} connection={connection} theme={drawn} />}
+      <main data-view={session.connection === "token" ? "token" : view}>
+        {session.connection === "token" && <TokenForm connection={connection} />}
+        {view === "live" && session.connection !== "token" && (
+          <LiveView session={session} connection={connection} theme={drawn} />
+        )}
         {view === "session" && <SessionView session={session} theme={drawn} />}
         {view === "health" && <HealthView session={session} />}
       </main>
     </>
+  );
+}
+
+function TokenForm({ connection }: { connection: Connection }) {
+  const [token, setToken] = useState("");
+  const submit = (event: Event) => {
+    event.preventDefault();
+    connection.useToken(token.trim());
+  };
+  return (
+    <form class="card token" onSubmit={submit}>
+      <p>{TEXT.tokenWords}</p>
+      <input
+        type="password"
+        aria-label={TEXT.tokenField}
+        placeholder={TEXT.tokenField}
+        autocomplete="off"
+        required
+        value={token}
+        onInput={(event) => setToken(event.currentTarget.value)}
+      />
+      <button type="submit">{TEXT.tokenSend}</button>
+    </form>
   );
 }
 
