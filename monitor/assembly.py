@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import re
 import socket
@@ -72,6 +73,10 @@ def choose_source(settings: MonitorSettings, audio: str | None, pace: Pace | Non
 def choose_event_output(path: str, shape: EventFormat | None, *, transcript: bool) -> Publisher:
     """Where events are written: a file or standard output, as JSON Lines, for people or as EmotionML."""
     human = shape == "human" or (shape is None and path == "-" and sys.stdout.isatty())
+    if human and path == "-" and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        from monitor.publish.terminal import Terminal  # loads Rich
+
+        return Terminal(sys.stdout, transcript=transcript)
     if human:
         return Console(sys.stdout if path == "-" else Path(path), transcript=transcript)
     lines = EmotionMl if shape == "emotionml" else JsonLines

@@ -21,6 +21,7 @@ ONLY_HOME = {
     "vosk": "monitor/asr.py",
     "websockets": "monitor/publish/websocket.py",  # and the client, which is for other programs
     "aiomqtt": "monitor/publish/mqtt.py",
+    "rich": "monitor/publish/terminal.py",
     "onnxruntime": "stser_core/engine.py",
     "tokenizers": "stser_core/text.py",
     "matplotlib": "training/figures.py",

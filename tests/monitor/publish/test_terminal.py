@@ -1,0 +1,124 @@
+"""Events on a terminal, as a terminal would show them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import os
+import pty
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from monitor.events import Happening, ProvisionalEmotion, SpeechBegan, Transcript, Word
+from monitor.publish.terminal import Terminal
+from stser_core.posterior import EmotionPosterior
+from tests.support.happenings import EVERY, STATE, UTTERANCE, encoded
+from tests.support.monitor_process import environment_of, program
+
+CONVERSATION = Path(__file__).parents[3] / "monitor/demo/conversation.flac"
+
+
+def shown(*happenings: Happening, transcript: bool = True) -> str:
+    """What is in sight after the last of the events."""
+    stream = io.StringIO()
+
+    async def main() -> str:
+        async with Terminal(stream, transcript=transcript, width=120) as terminal:
+            for event in encoded(*happenings):
+                stream.seek(0)
+                stream.truncate()
+                terminal.publish(event)
+            return stream.getvalue()
+
+    return asyncio.run(main())
+
+
+def test_state_and_bars_of_the_last_utterance_are_in_sight() -> None:
+    seen = shown(UTTERANCE, STATE)
+    assert "angry" in seen
+    assert "█" * 21 + "·" * 9 in seen
+    assert " 70%" in seen
+    assert "-23 dBFS" in seen
+
+
+def test_who_speaks_is_said_until_speech_has_ended() -> None:
+    assert "● someone is speaking" in shown(SpeechBegan(1, 0))
+    assert "○ silence" in shown(*EVERY)
+
+
+def test_what_is_provisional_is_a_mark_on_the_bar_until_the_final_verdict() -> None:
+    verdict = replace(UTTERANCE.verdict, posterior=EmotionPosterior((0.0, 1.0, 0.0, 0.0)))
+    provisional = ProvisionalEmotion(replace(UTTERANCE, verdict=verdict))
+    assert "·" * 29 + "│" in shown(provisional).replace("█", "·")
+    newest = shown(provisional, UTTERANCE).rpartition("silence")[2]
+    assert "│" not in newest
+    assert "█" in newest
+
+
+def test_words_can_be_kept_back() -> None:
+    assert "leave me" in shown(UTTERANCE)
+    assert "leave" not in shown(UTTERANCE, transcript=False)
+
+
+def test_control_characters_and_markup_in_a_transcript_are_shown_as_they_are() -> None:
+    hostile = Transcript((Word("\x1b]0;owned\x07[red]", 8.2, 8.4, 0.9),))
+    assert "\\x1b]0;owned\\x07[red]" in shown(replace(UTTERANCE, transcript=hostile))
+
+
+def test_log_goes_above_the_picture_and_back_to_its_stream_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Tty(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    log, stream = Tty(), io.StringIO()
+    handler = logging.StreamHandler(log)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+
+    async def main() -> None:
+        async with Terminal(stream, width=120):
+            logging.getLogger("monitor").warning("the microphone is gone")
+        logging.getLogger("monitor").warning("afterwards")
+
+    asyncio.run(main())
+    assert "the microphone is gone" in stream.getvalue()
+    assert log.getvalue() == "afterwards\n"
+
+
+def test_terminal_that_is_gone_does_not_stop_the_monitor() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError("Input/output error")
+
+    async def main() -> None:
+        terminal = Terminal(Gone(), width=120)
+        for event in encoded(UTTERANCE, STATE):
+            terminal.publish(event)
+
+    asyncio.run(main())
+
+
+def test_program_draws_on_a_terminal_and_leaves_it_as_it_was() -> None:
+    ours, theirs = pty.openpty()
+    command = [*program(), "--input", str(CONVERSATION), "--no-ws"]
+    environment = environment_of({"TERM": "xterm", "COLUMNS": "100", "LINES": "40"})
+    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, env=environment)
+    os.close(theirs)
+    seen = b""
+    with process, os.fdopen(ours, "rb", buffering=0) as terminal:
+        try:
+            while block := terminal.read(65_536):
+                seen += block
+        except OSError:
+            pass  # what Linux says when the program has closed its end
+        assert process.wait(timeout=30) == 0
+    text = seen.decode()
+    assert "i am so happy today" in text
+    assert "█" in text
+    assert "○ silence" in text
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor stays hidden"
