@@ -18,6 +18,7 @@ from monitor.capture import DeviceSource
 from monitor.commands import CommandDesk
 from monitor.errors import UsageError
 from monitor.events import MonitorStarted
+from monitor.heard_voice import VoiceFile
 from monitor.inference import EnsembleWorker
 from monitor.pipeline import Pipeline
 from monitor.portaudio import default_device
@@ -155,6 +156,9 @@ def assemble(
         publishers=publishers,
         state=EmotionState(settings.state),
         abstention=settings.abstention,
+        voice=VoiceFile(Path(kept).expanduser())
+        if (kept := settings.adaptation.state_file)
+        else None,
         # A file at full speed has its verdicts at once: there is nobody to tell in passing.
         provisional=replace(
             settings.provisional, enabled=settings.provisional.enabled and not offline

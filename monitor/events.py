@@ -174,7 +174,7 @@ class Latency:
     """Where the time between the end of speech and the event went, milliseconds."""
 
     endpoint: float
-    """From the last speech sample to the VAD's decision (audio time)."""
+    """From the last speech sample to the VAD's decision: the hangover, and what audio waited to be heard."""
     asr: float
     """From the decision to the final transcript."""
     inference: float

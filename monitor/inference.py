@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.events import ModelId, Samples
+from monitor.heard_voice import VoiceFile
 from monitor.worker import NativeWorker
 from stser_core.adaptation import HEARD_FRAMES, LogMelStatistics
 from stser_core.ensemble import Stser, Verdict
@@ -77,12 +78,13 @@ class StreamInference:
     of a segment leaves only the classifiers to run (1.1 ms of log-mel in each second of speech).
     """
 
-    def __init__(self, ensemble: EnsembleWorker) -> None:
+    def __init__(self, ensemble: EnsembleWorker, kept: VoiceFile | None = None) -> None:
         self._ensemble = ensemble
+        self._kept = kept
         self._settings = ensemble.log_mel_settings
         self._log_mel = LogMelStream(self._settings)
         self._blocks: list[NDArray[np.float32]] = []
-        self._heard: LogMelStatistics | None = None
+        self._heard = None if kept is None else kept.load(self._settings)
 
     def begin(self) -> None:
         """A segment has opened."""
@@ -92,6 +94,7 @@ class StreamInference:
     def reset(self) -> None:
         """Forget the voice and the room: the next utterance is as the first of a stream."""
         self._heard = None
+        self._keep()
 
     def feed(self, samples: Samples) -> None:
         """Further audio of the open segment."""
@@ -107,7 +110,12 @@ class StreamInference:
         heard = LogMelStatistics.of(segment.log_mel)
         merged = heard if self._heard is None else self._heard.merge(heard)
         self._heard = merged.capped(HEARD_FRAMES)
+        self._keep()
         return segment
+
+    def _keep(self) -> None:
+        if self._kept is not None:
+            self._kept.save(self._heard, self._settings)
 
     def judge(self, segment: HeardSegment, words: Sequence[str] | None) -> Awaitable[Verdict]:
         """The verdict on a segment."""

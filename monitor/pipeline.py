@@ -47,6 +47,7 @@ from monitor.events import (
     UtteranceEmotion,
     to_ms,
 )
+from monitor.heard_voice import VoiceFile
 from monitor.inference import EnsembleWorker, HeardSegment, StreamInference
 from monitor.ports import AudioSource, Publisher, Transcriber
 from monitor.provisional import ProvisionalSchedule, ProvisionalSettings
@@ -60,6 +61,9 @@ logger = logging.getLogger(__name__)
 
 PENDING_SEGMENTS = 8
 """Closed segments that may wait for their verdict before ``_listen`` waits, too."""
+
+DRIFT_S_PER_FRAME = 1e-5
+"""500 parts in a million of 20 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,35 @@ class _Judgement:
 class _ClosedSegment:
     segment: Segment
     judgement: asyncio.Task[_Judgement]
+    late_s: float
+    """How long its last audio had waited to be heard."""
     closed_s: float
     """``time.perf_counter()`` at the VAD's decision."""
+
+
+class Lateness:
+    """How far behind its own clock a live stream is heard: the prompter frames of the last while are on time."""
+
+    def __init__(self) -> None:
+        self._origin_s: float | None = None
+
+    def heard(self, clock: int, now_s: float) -> None:
+        """A frame that ends at ``clock`` has come."""
+        origin_s = now_s - clock / SAMPLE_RATE_HZ
+        if self._origin_s is None or origin_s < self._origin_s:
+            self._origin_s = origin_s
+        else:  # clocks of devices drift by up to a few hundred parts in a million
+            self._origin_s += min(origin_s - self._origin_s, DRIFT_S_PER_FRAME)
+
+    def of(self, clock: int, now_s: float) -> float:
+        """Seconds between the moment ``clock`` of the stream and now, beyond those of a prompt frame."""
+        if self._origin_s is None:
+            return 0.0
+        return max(0.0, now_s - clock / SAMPLE_RATE_HZ - self._origin_s)
+
+    def forget(self) -> None:
+        """Audio was lost: how much is known only roughly."""
+        self._origin_s = None
 
 
 class Pipeline:
@@ -102,6 +133,7 @@ class Pipeline:
         state: EmotionState,
         abstention: AbstentionSettings,
         provisional: ProvisionalSettings,
+        voice: VoiceFile | None,
         started: Callable[[EnsembleWorker], MonitorStarted],
     ) -> None:
         self._source = source
@@ -114,6 +146,7 @@ class Pipeline:
         self._publishers = publishers
         self._state = state
         self._abstention = abstention
+        self._voice = voice
         self._schedule = ProvisionalSchedule(provisional)
         self._provisional: asyncio.Task[None] | None = None
         self._started = started
@@ -123,6 +156,7 @@ class Pipeline:
         self._prepared: asyncio.Task[_Judgement] | None = None
         """Of the open segment, while it pauses."""
         self._failure: CaptureError | None = None
+        self._lateness = Lateness()
         self._clock = 0
         self._muted = False
         """Whether nothing shall be heard, since a command said so."""
@@ -144,7 +178,7 @@ class Pipeline:
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._ensemble)
-            self._inference = StreamInference(self._ensemble)
+            self._inference = StreamInference(self._ensemble, self._voice)
             if self._transcriber is not None:
                 await stack.enter_async_context(self._transcriber)
             await stack.enter_async_context(self._journal)
@@ -199,6 +233,7 @@ class Pipeline:
             return
         if isinstance(audio, AudioGap):
             self._clock = audio.start + audio.length
+            self._lateness.forget()
             self._dropped["samples"] += audio.length
             if audio.reason != "lost":  # which the source has told itself
                 self._dropped["gaps"] += 1
@@ -207,6 +242,7 @@ class Pipeline:
             if self._muted != (self._muted_at is not None):
                 await self._switch_mute(audio.start)
             self._clock = audio.start + len(audio.samples)
+            self._lateness.heard(self._clock, time.perf_counter())
             if self._muted:
                 return
         for output in self._segmenter.push(audio):
@@ -308,12 +344,13 @@ class Pipeline:
 
     async def _close(self, segment: Segment) -> None:
         closed_s = time.perf_counter()
+        late_s = self._lateness.of(segment.closed_at, closed_s) if self._source.live else 0.0
         self._drop_provisional()
         self._announce(SpeechEnded(segment.utterance, segment.start, segment.end))
         heard = self._inference.close()
         judgement = self._prepared or self._begin_judgement(segment.end, heard)
         self._prepared = None
-        await self._closed.put(_ClosedSegment(segment, judgement, closed_s))
+        await self._closed.put(_ClosedSegment(segment, judgement, late_s, closed_s))
 
     def _begin_judgement(self, end: int, heard: HeardSegment) -> asyncio.Task[_Judgement]:
         """Finish the recogniser at ``end``, and start to work out what the segment leads to."""
@@ -356,7 +393,8 @@ class Pipeline:
             transcript=transcript,
             abstained=abstained,
             latency=Latency(
-                endpoint=(segment.closed_at - segment.speech_end) * 1000 / SAMPLE_RATE_HZ,
+                endpoint=(segment.closed_at - segment.speech_end) * 1000 / SAMPLE_RATE_HZ
+                + closed.late_s * 1000,
                 asr=(heard_s - closed.closed_s) * 1000,
                 inference=(judged_s - heard_s) * 1000,
                 publish=(time.perf_counter() - judged_s) * 1000,

@@ -13,6 +13,7 @@ from typing import Literal
 from monitor.abstention import AbstentionSettings
 from monitor.asr import AsrSettings
 from monitor.capture import CaptureSettings
+from monitor.heard_voice import AdaptationSettings
 from monitor.provisional import ProvisionalSettings
 from monitor.publish.journal import JournalSettings
 from monitor.publish.mqtt import MqttSettings
@@ -65,6 +66,7 @@ class MonitorSettings:
     segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
     asr: AsrSettings = field(default_factory=AsrSettings)
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
+    adaptation: AdaptationSettings = field(default_factory=AdaptationSettings)
     abstention: AbstentionSettings = field(default_factory=AbstentionSettings)
     state: StateSettings = field(default_factory=StateSettings)
     provisional: ProvisionalSettings = field(default_factory=ProvisionalSettings)

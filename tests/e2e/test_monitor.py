@@ -146,7 +146,7 @@ def test_time_from_the_end_of_speech_to_the_event_is_mostly_the_hangover(live: L
         latency = utterance["data"]["latency_ms"]
         stages = [latency[stage] for stage in ("endpoint", "asr", "inference", "publish")]
         assert latency["total"] == pytest.approx(sum(stages), abs=0.5)
-        assert 280 <= latency["endpoint"] <= 600
+        assert 280 <= latency["endpoint"] < 2000
         # Generous, for a busy machine; bench/ has the figures.
         assert latency["total"] < 2000
 

@@ -74,7 +74,7 @@ def test_a_machine_where_all_is_well_is_measured_and_judged_to_the_last_stage(
     assert found["recogniser"]["figures"]["digest"].startswith("sha256:")
     latency = found["utterance"]["figures"]["latency_ms"]
     assert set(latency) == {"endpoint", "asr", "inference", "publish", "total"}
-    assert 280 <= latency["endpoint"] <= 600
+    assert 280 <= latency["endpoint"] < 2000
     assert "what are you doing today" in found["utterance"]["text"]
     assert found["broker"]["status"] == "ok"
 
