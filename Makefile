@@ -9,7 +9,7 @@ RUN_PACKAGES := libportaudio2
 TEST_PACKAGES := libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto flite sox ffmpeg chromium
 SOURCES := $(shell git ls-files config stser_core monitor training 2>/dev/null)
 
-.PHONY: run test lint types check bench fuzz dashboard dashboard-check clean
+.PHONY: run test lint types check bench fuzz soak dashboard dashboard-check clean
 
 run: $(VENV)/installed
 	@$(VENV)/bin/stser-monitor $(ARGS)
@@ -43,6 +43,10 @@ bench: $(TEST_VENV)/installed
 # Mutated input against every parser and the port; the figures go to docs/results/fuzz.md.
 fuzz: $(TEST_VENV)/installed
 	@$(ONE_THREAD) $(TEST_VENV)/bin/python -m bench.fuzz --markdown $(ARGS)
+
+# Hours of mixed audio with faults at many times real time; the report goes to docs/results/soak.md.
+soak: $(TEST_VENV)/installed
+	@$(ONE_THREAD) $(TEST_VENV)/bin/python -m bench.soak --markdown $(ARGS)
 
 # The stamp follows the sources, so that `make run` always runs what is checked out.
 $(VENV)/installed: pyproject.toml constraints.txt $(SOURCES)

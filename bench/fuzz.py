@@ -232,6 +232,19 @@ def wav_header(data: bytes) -> None:
         read_wav_header(file.fileno())
 
 
+def command(data: bytes) -> None:
+    """A command is obeyed, or refused with a code."""
+    from monitor.commands import CommandDesk, CommandError
+
+    desk = CommandDesk()
+    desk.open(lambda _: None)
+    for message in (data, data.decode("utf-8", "replace")):
+        try:
+            desk.take(message)
+        except CommandError as error:
+            json.dumps(str(error), ensure_ascii=False).encode()
+
+
 # --- against the running program ---------------------------------------------------------------
 
 
@@ -408,6 +421,8 @@ def seeds_of(name: str) -> list[bytes]:
             return [(DEFAULT_CHECKPOINT / MANIFEST).read_bytes(), *NESTED]
         case "query":
             return [b"types=emotion.utterance,emotion.state&since=12&transcript=0", b""]
+        case "command":
+            return [*COMMANDS, *NESTED]
         case "http_bytes":
             return [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", HANDSHAKE]
         case "websocket_bytes":
@@ -422,7 +437,7 @@ def seeds_of(name: str) -> list[bytes]:
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
-        *(settings_file, pcm_stream, audio_file, wav_header, manifest, query),
+        *(settings_file, pcm_stream, audio_file, wav_header, manifest, query, command),
         *(http_bytes, websocket_bytes),
     )
 }

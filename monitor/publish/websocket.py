@@ -47,6 +47,14 @@ from monitor.publish.wire import body_without_transcript, gap, to_json
 
 logger = logging.getLogger(__name__)
 
+_connections = logging.getLogger(f"{__name__}.connections")
+"""Of websockets itself."""
+_connections.setLevel(logging.WARNING)
+# Half a request, or one with something behind it: the other side's doing, but told as an error with a traceback.
+_connections.addFilter(
+    lambda record: record.msg not in {"opening handshake failed", "unexpected internal error"}
+)
+
 SUBPROTOCOL: Final = Subprotocol("cloudevents.json")
 FAREWELL_S: Final = 2.0
 """On the way out, time for clients to take what is left and to say goodbye."""
@@ -148,6 +156,7 @@ class WebSocketPublisher:
                 max_size=settings.max_message_bytes,
                 close_timeout=FAREWELL_S,
                 server_header=None,
+                logger=_connections,
             )
         except OSError as error:
             raise PublishError(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -538,3 +539,14 @@ def test_what_is_not_served_has_its_status(path: str, method: str, status: int) 
 def test_setting_out_of_range_is_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"websocket\.{name}"):
         WebSocketSettings(**{name: value})  # type: ignore[arg-type]
+
+
+def test_errors_that_only_the_other_side_can_cause_fill_no_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # websockets says these for a request with something behind it and for half a request (make fuzz).
+    connections = logging.getLogger("monitor.publish.websocket.connections")
+    connections.error("unexpected internal error")
+    connections.error("opening handshake failed")
+    connections.error("connection handler failed")
+    assert caplog.messages == ["connection handler failed"]
