@@ -79,6 +79,7 @@ function TokenForm({ connection }: { connection: Connection }) {
   const submit = (event: Event) => {
     event.preventDefault();
     connection.useToken(token.trim());
+    setToken("");
   };
   return (
     <form class="card token" onSubmit={submit}>
