@@ -147,7 +147,7 @@ def page(figures: dict[str, Any], minutes: float) -> str:
         f"| {name} | " + " | ".join(f"{row[name]:.4g}" for row in rows.values()) + " |"
         for name in next(iter(rows.values()))
     ]
-    lines += ["", "Goals, 95th percentile from the decision to the event: "]
+    lines += ["", "Goals, 95th percentile from the decision to the event:", ""]
     for name, goal_ms in GOALS_MS.items():
         reached = rows[f"{name}, prepared"]["decision to event p95"]
         lines.append(
