@@ -56,9 +56,11 @@ export function Chart({ session, frozen_ms, span_s, theme, selected, onSelect }:
     function draw() {
       const now = latest.current.frozen_ms ?? session.clock();
       const oldest = session.utterances[0];
-      const span_ms =
-        latest.current.span_s * 1000 || Math.max(30_000, now - (oldest ? start(oldest) : 0)) * 1.02;
-      range = { from: now - span_ms, to: now + 0.02 * span_ms };
+      const since = oldest ? Math.min(now, start(oldest)) : now;
+      const span_ms = latest.current.span_s * 1000 || Math.max(30_000, now - since);
+      // A young session fills the picture from the left; an older one moves through it.
+      const to = Math.max(now, since + span_ms) + 0.02 * span_ms;
+      range = { from: to - 1.04 * span_ms, to };
       plot.batch(() => {
         plot.setData(columns(session, range.from, range.to), false);
         plot.setScale("x", { min: range.from, max: range.to });
