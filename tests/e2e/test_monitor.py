@@ -73,14 +73,25 @@ class LiveRun:
 
 
 @pytest.fixture(scope="module")
+def decided(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Flags by which the monitor never abstains: a synthetic voice may lie close to the bounds."""
+    path = tmp_path_factory.mktemp("settings") / "monitor.toml"
+    path.write_text("[abstention]\nmin_confidence = 0.0\nmin_agreement = 0.0\n")
+    return ["--config", str(path)]
+
+
+@pytest.fixture(scope="module")
 def live(
-    virtual_microphone: VirtualMicrophone, talk: Path, tmp_path_factory: pytest.TempPathFactory
+    virtual_microphone: VirtualMicrophone,
+    talk: Path,
+    decided: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> LiveRun:
     """Both sentences spoken into the microphone while a WebSocket and an MQTT client listen."""
 
     async def run(broker: Mosquitto) -> LiveRun:
         opened, online = asyncio.Event(), asyncio.Event()
-        flags = ["--ws-port", "0", "--mqtt-url", broker.url, "--node", "test"]
+        flags = ["--ws-port", "0", "--mqtt-url", broker.url, "--node", "test", *decided]
         async with (
             asyncio.timeout(2 * DEADLINE_S),
             aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client,
@@ -130,9 +141,11 @@ def test_three_channels_carry_the_same_bytes(live: LiveRun) -> None:
     assert {"org.stser.speech.started.v1", "org.stser.emotion.utterance.v1"} <= kinds
 
 
-def test_file_gets_the_verdicts_that_the_same_speech_gets_live(live: LiveRun, talk: Path) -> None:
+def test_file_gets_the_verdicts_that_the_same_speech_gets_live(
+    live: LiveRun, talk: Path, decided: list[str]
+) -> None:
     from_microphone = live.monitor.of("emotion.utterance")
-    from_file = run_monitor("--input", talk, "--no-ws").of("emotion.utterance")
+    from_file = run_monitor("--input", talk, "--no-ws", *decided).of("emotion.utterance")
     assert texts(from_microphone) == texts(from_file) == SENTENCES
     for heard, read in zip(from_microphone, from_file, strict=True):
         assert heard["data"]["label"] == read["data"]["label"]
