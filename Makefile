@@ -34,8 +34,7 @@ dashboard-check: dashboard/node_modules/installed
 	@./setup/dashboard-check
 
 dashboard/node_modules/installed: dashboard/package-lock.json
-	@# Not `npm ci`: it insists on packages of other systems, which not every registry has.
-	@cd dashboard && npm install --no-save --silent --no-audit --no-fund
+	@cd dashboard && npm ci --silent --no-audit --no-fund
 	@touch $@
 
 bench: $(TEST_VENV)/installed
