@@ -260,9 +260,13 @@ async def visitors(url: str, rng: random.Random, visits: Counter[str]) -> None:
                 if kind == "knocks":
                     host = url.split("/")[2]
                     reader, writer = await asyncio.open_connection(*host.split(":"))
-                    writer.write(b"GET /readyz HTTP/1.1\r\nHost: " + host.encode() + b"\r\n\r\n")
-                    await reader.read(100)
-                    writer.close()
+                    try:
+                        writer.write(
+                            b"GET /readyz HTTP/1.1\r\nHost: " + host.encode() + b"\r\n\r\n"
+                        )
+                        await reader.read(100)
+                    finally:
+                        writer.close()
                 else:
                     await _visit(url, kind, rng)
         visits[kind] += 1
@@ -277,8 +281,10 @@ async def _visit(url: str, kind: str, rng: random.Random) -> None:
                 socket.transport.abort()
             case "sleeps":
                 socket.transport.pause_reading()
-                await asyncio.sleep(rng.uniform(0.5, 3))
-                socket.transport.abort()
+                try:
+                    await asyncio.sleep(rng.uniform(0.5, 3))
+                finally:
+                    socket.transport.abort()
             case _:
                 await socket.send(rng.choice(("{", "[]", '{"type":7}', "x" * 3_000)))
                 await socket.recv()

@@ -78,7 +78,7 @@ class DeviceHealth:
         if not self._muted and self._zero >= self._patience:
             said.append(self._announce(DeviceMuted, device, self._zero, active=True))
             self._muted = True
-        elif not (self._muted or self._silent) and self._quiet >= self._patience > self._zero:
+        elif not (self._muted or self._silent or self._zero) and self._quiet >= self._patience:
             said.append(self._announce(DeviceSilent, device, self._quiet, active=True))
             self._silent = True
         return said

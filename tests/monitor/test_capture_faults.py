@@ -132,7 +132,9 @@ def test_an_audio_server_that_crashes_is_waited_for_and_the_clock_goes_on(
         with microphone.playing(tone):
             await listening.until_loud()
         assert recovered.at == lost.at + recovered.lost
-        assert listening.lost_samples() == pytest.approx(recovered.lost, abs=FRAME_SAMPLES)
+        # With what the resampler and the unfinished frame held when it went.
+        held = 3 * FRAME_SAMPLES
+        assert 0 <= listening.lost_samples() - recovered.lost <= held
 
     listen(story)
 
@@ -242,8 +244,12 @@ def test_a_muted_microphone_is_reported_and_so_is_its_return(
         with microphone.playing(tone):
             await listening.until_loud()
             microphone.control("set-source-mute", "mic", "1")
-            began = await listening.until(lambda item: isinstance(item, DeviceMuted))
-            assert began == DeviceMuted(listening.source.name, True, 1, SAMPLE_RATE_HZ)
+            # Until the player began, there was digital silence, too.
+            began = await listening.until(
+                lambda item: isinstance(item, DeviceMuted) and item.active
+            )
+            assert isinstance(began, DeviceMuted)
+            assert began.length == SAMPLE_RATE_HZ
             microphone.control("set-source-mute", "mic", "0")
             over = await listening.until(lambda item: isinstance(item, DeviceMuted))
             assert isinstance(over, DeviceMuted)

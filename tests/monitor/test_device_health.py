@@ -90,6 +90,11 @@ def test_what_is_muted_is_not_silent_at_the_same_time() -> None:
     ]
 
 
+def test_what_fades_to_zeros_is_muted_and_never_silent() -> None:
+    (happening,) = said(noise(1, -50), noise(0.2, -85), zeros(2.5))
+    assert happening == DeviceMuted("m", True, 1, 32_000)
+
+
 def test_a_level_that_is_too_high_is_clipping_until_it_was_lower_for_five_seconds() -> None:
     began, over = said(noise(1, -30), clipped(2), noise(4, -30), clipped(1), noise(6, -30))
     assert isinstance(began, DeviceClipping)
