@@ -275,19 +275,19 @@ async def visitors(url: str, rng: random.Random, visits: Counter[str]) -> None:
 
 async def _visit(url: str, kind: str, rng: random.Random) -> None:
     async with connect(url, compression=None, max_queue=1) as socket:
-        match kind:
-            case "vanishes":
-                await socket.recv()
-                socket.transport.abort()
-            case "sleeps":
-                socket.transport.pause_reading()
-                try:
+        try:
+            match kind:
+                case "vanishes":
+                    await socket.recv()
+                case "sleeps":
+                    socket.transport.pause_reading()
                     await asyncio.sleep(rng.uniform(0.5, 3))
-                finally:
-                    socket.transport.abort()
-            case _:
-                await socket.send(rng.choice(("{", "[]", '{"type":7}', "x" * 3_000)))
-                await socket.recv()
+                case _:
+                    await socket.send(rng.choice(("{", "[]", '{"type":7}', "x" * 3_000)))
+                    await socket.recv()
+        finally:
+            # A client whose queue is full never reads that it is being closed.
+            socket.transport.abort()
 
 
 # --- how it fares ------------------------------------------------------------------------------
