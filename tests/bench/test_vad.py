@@ -24,6 +24,8 @@ from bench.vad_tracks import bridged, speech_frames
     limits=st.builds(
         SegmenterSettings,
         silence_ms=st.integers(0, 800),
+        early_ms=st.just(0),
+        late_ms=st.just(0),
         min_speech_ms=st.integers(21, 300),
         pre_roll_ms=st.integers(0, 500),
         tail_ms=st.integers(0, 500),

@@ -271,6 +271,7 @@ def test_keyboard_alone_opens_an_utterance_goes_to_the_next_and_closes_it(
     async def visit(station: Station) -> None:
         async with station.page() as dashboard:
             station.announce(said(1), said(2))
+            await expect(dashboard.page.locator(".utterance")).to_have_count(2)
             button = dashboard.page.locator(".utterance .open").first
             await button.focus()
             await dashboard.page.keyboard.press("Enter")
@@ -320,6 +321,7 @@ def test_rows_in_sight_stay_where_they_are_while_newer_ones_come(on_station: OnS
         async with station.page() as dashboard:
             station.announce(*(said(number, f"word{number}") for number in range(1, 41)))
             row = dashboard.page.locator(".utterance", has_text="word20")
+            await expect(dashboard.page.locator("#utterances-heading")).to_contain_text("40")
             await dashboard.page.locator(".scroller").evaluate("e => e.scrollTop = 1900")
             before = await row.bounding_box()
             station.announce(said(41, "word41"), said(42, "word42"))
