@@ -328,6 +328,8 @@ def slope(samples: list[Sample]) -> float:
 @dataclass
 class Report:
     recogniser: bool
+    failures: int
+    """Of the recogniser, injected."""
     samples: list[Sample]
     ledger: Ledger
     reader: Reader
@@ -352,7 +354,7 @@ class Report:
             == kinds["device.recovered"]
             == self.source.faults["lost"],
             "transcripts missing = recogniser failures": ledger.dropped["transcripts"]
-            == FailsNowAndThen.failures,
+            == self.failures,
             "a reader has, or was told of, every event up to its last": self.reader.last > 0
             and self.reader.events + self.reader.told_lost == self.reader.last,
             f"memory slope below {MAX_SLOPE_MB_PER_HOUR:g} MB/h of audio": slope(self.samples)
@@ -413,7 +415,15 @@ async def soak(minutes: float, hours: float, seed: int, *, recogniser: bool) -> 
         await running
     await _settled(before)
     return Report(
-        recogniser, samples, ledger, reader, source, visits, before, sample(began_s, source.clock)
+        recogniser,
+        FailsNowAndThen.failures,
+        samples,
+        ledger,
+        reader,
+        source,
+        visits,
+        before,
+        sample(began_s, source.clock),
     )
 
 
@@ -463,7 +473,7 @@ def section(report: Report) -> list[str]:
         f"- Median of recogniser and ensemble after the end of a segment: {early:.1f} ms in the first third, "
         f"{late:.1f} ms in the last. At full speed work waits for work: it says nothing of live latency.",
         f"- Scenes: {_counted(report.source.scenes)}.",
-        f"- Faults injected: {_counted(report.source.faults)}, recogniser {FailsNowAndThen.failures}.",
+        f"- Faults injected: {_counted(report.source.faults)}, recogniser {report.failures}.",
         f"- Events: {_counted(report.ledger.kinds)}.",
         f"- Reader: {report.reader.events} events, told of {report.reader.told_lost} lost. "
         f"Visitors: {_counted(report.visits)}.",
