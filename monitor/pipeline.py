@@ -262,15 +262,17 @@ class Pipeline:
 
     async def _switch_mute(self, now: int) -> None:
         """What is said while muted is lost on purpose: a gap, which closes an open segment."""
-        began, self._muted_at = self._muted_at, None if self._muted_at is not None else now
-        self._mutes += began is None
-        gap = AudioGap(
-            now if began is None else began, 0 if began is None else now - began, "muted"
-        )
+        active = self._muted_at is None
+        if self._muted_at is None:
+            began = self._muted_at = now
+            self._mutes += 1
+        else:
+            began, self._muted_at = self._muted_at, None
+        gap = AudioGap(began, now - began, "muted")
         for output in self._segmenter.push(gap):
             await self._advance(output)
         self._announce(
-            DeviceMuted(self._source.name, began is None, self._mutes, gap.length, by="command")
+            DeviceMuted(self._source.name, active, self._mutes, gap.length, by="command")
         )
 
     async def _advance(self, output: SegmenterOutput) -> None:

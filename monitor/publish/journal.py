@@ -59,7 +59,7 @@ class JournalSettings:
 
 
 class Journal:
-    """The newest events of one source. Used on the event loop's thread; a commit takes about 0.1 ms.
+    """The newest events of one source. Used on the event loop's thread; a commit does not wait for the disk.
 
     Where the disk is full or fails, events are kept in memory until it can be written again.
 
