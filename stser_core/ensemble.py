@@ -44,6 +44,25 @@ class Verdict:
     salience: Salience
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """What is known of one utterance."""
+
+    log_mel: LogMel | None
+    """By :attr:`Stser.log_mel_settings`, not normalised, float32 ``(time, mels)`` of any length; None or no
+    frames where there is no speech to hear."""
+    words: Sequence[str] | None
+    """The transcript; None or no words where there is nothing to read."""
+    statistics: LogMelStatistics | None = None
+    """Log-mel statistics of the stream before this utterance; None at its start."""
+    word_times: Sequence[WordTime] = ()
+    """When each word was said, for further modalities; empty where not known."""
+
+    @property
+    def audible(self) -> bool:
+        return self.log_mel is not None and len(self.log_mel) > 0
+
+
 class Stser:
     """A loaded checkpoint. One thread owns it."""
 
@@ -125,30 +144,45 @@ class Stser:
         statistics: LogMelStatistics | None = None,
         word_times: Sequence[WordTime] = (),
     ) -> Verdict:
-        """Judge one utterance.
+        """Judge one utterance, given by the fields of a :class:`Request`."""
+        return self.classify_many([Request(log_mel, words, statistics, word_times)])[0]
 
-        Args:
-            log_mel: By :attr:`log_mel_settings`, not normalised, float32 ``(time, mels)`` of any
-                length; None or no frames where there is no speech to hear.
-            words: The transcript; None or no words where there is nothing to read.
-            statistics: Log-mel statistics of the stream before this utterance; None at its start.
-            word_times: When each word was said, for further modalities; empty where not known.
+    def classify_many(self, requests: Sequence[Request]) -> list[Verdict]:
+        """Judge utterances together. But for rounding, a verdict does not depend on its neighbours.
 
         Returns:
-            The average of the chosen classifiers whose modalities are there. Where that leaves
-            none, the posterior is uniform, ``modalities`` empty and ``agreement`` 1.
+            For each request, the average of the chosen classifiers whose modalities are there. Where that
+            leaves none, the posterior is uniform, ``modalities`` empty and ``agreement`` 1.
         """
-        if log_mel is not None and len(log_mel) == 0:
-            log_mel = None
-        text = self._readable(words)
-        speakers = self._speakers(speech=log_mel is not None, text=text is not None)
-        heard = read = None
-        if log_mel is not None and speakers & {"speech", "bimodal"}:
-            heard = self._hear(log_mel, statistics)
-        if text is not None and speakers & {"text", "bimodal"}:
-            read = self._engine.text(*pad_tokens([text]))
-        further = self._further.judge(Evidence(log_mel, tuple(words or ()), tuple(word_times)))
-        posteriors = self._posteriors(speakers, heard, read) | further
+        texts = [self._readable(request.words) for request in requests]
+        speakers = [
+            self._speakers(speech=request.audible, text=text is not None)
+            for request, text in zip(requests, texts, strict=True)
+        ]
+        heard = self._hear(
+            {i: requests[i] for i, able in enumerate(speakers) if able & {"speech", "bimodal"}}
+        )
+        read = self._read(
+            {i: text for i, text in enumerate(texts) if text and speakers[i] & {"text", "bimodal"}}
+        )
+        fused = self._fuse(heard, read)
+        return [
+            self._verdict(request, text, heard.get(i), read.get(i), fused.get(i))
+            for i, (request, text) in enumerate(zip(requests, texts, strict=True))
+        ]
+
+    def _verdict(
+        self,
+        request: Request,
+        text: TokenisedText | None,
+        heard: SpeechScores | None,
+        read: TextScores | None,
+        fused: NDArray[np.float32] | None,
+    ) -> Verdict:
+        words = tuple(request.words or ())
+        log_mel = request.log_mel if request.audible else None
+        further = self._further.judge(Evidence(log_mel, words, tuple(request.word_times)))
+        posteriors = self._posteriors(heard, read, fused) | further
         spoke = [posterior for posterior in posteriors.values() if posterior is not None]
         return Verdict(
             posterior=mean_posterior(spoke) if spoke else EmotionPosterior.uniform(),
@@ -160,7 +194,7 @@ class Stser:
             salience=Salience(
                 SALIENCE_HOP_MS,
                 self._moments(heard, log_mel) if heard and log_mel is not None else (),
-                _words(read, text, words) if read and text and words else (),
+                _words(read, text, words) if read and text else (),
             ),
         )
 
@@ -174,29 +208,79 @@ class Stser:
         able = {"speech": speech, "text": text, "bimodal": speech and text}
         return {name for name in self.classifiers if able[name]}
 
-    def _hear(self, log_mel: LogMel, statistics: LogMelStatistics | None) -> SpeechScores:
-        frames = normalise(log_mel, statistics, self._prior, self._settings.adaptation)
+    def _hear(self, requests: Mapping[int, Request]) -> dict[int, SpeechScores]:
+        """The speech half, by request; each alone in its scores."""
+        if not requests:
+            return {}
+        rows = [self._normalised(request) for request in requests.values()]
+        lengths = np.array([len(row) for row in rows], np.int64)
+        batch = np.zeros((len(rows), lengths.max(), rows[0].shape[1]), np.float32)
+        for place, row in zip(batch, rows, strict=True):
+            place[: len(row)] = row
+        scores = self._engine.speech(batch, lengths)
+        return {
+            request: SpeechScores(
+                scores.representation[at : at + 1],
+                scores.logits[at : at + 1],
+                scores.attention[at : at + 1],
+            )
+            for at, request in enumerate(requests)
+        }
+
+    def _normalised(self, request: Request) -> LogMel:
+        assert request.log_mel is not None
+        frames = normalise(
+            request.log_mel, request.statistics, self._prior, self._settings.adaptation
+        )
         lacking = self._settings.sizes.speech.pool_time - len(frames)
         if lacking > 0:  # less than one pooled frame: hold the last one
             frames = np.pad(frames, ((0, lacking), (0, 0)), mode="edge")
-        return self._engine.speech(frames[None], np.array([len(frames)], np.int64))
+        return frames
+
+    def _read(self, texts: Mapping[int, TokenisedText]) -> dict[int, TextScores]:
+        """The text half, by request; each alone in its scores, without padding."""
+        if not texts:
+            return {}
+        scores = self._engine.text(*pad_tokens(list(texts.values())))
+        return {
+            request: TextScores(
+                scores.representation[at : at + 1],
+                scores.logits[at : at + 1],
+                scores.weights[at : at + 1, : len(text.ids)],
+            )
+            for at, (request, text) in enumerate(texts.items())
+        }
+
+    def _fuse(
+        self, heard: Mapping[int, SpeechScores], read: Mapping[int, TextScores]
+    ) -> dict[int, NDArray[np.float32]]:
+        """The bimodal classifier's logits, ``(1, classes)``, of the requests that have both halves."""
+        both = [request for request in heard if request in read]
+        if not both or "bimodal" not in self.classifiers:
+            return {}
+        logits = self._engine.bimodal(
+            np.concatenate([heard[request].representation for request in both]),
+            np.concatenate([read[request].representation for request in both]),
+        )
+        return {request: logits[at : at + 1] for at, request in enumerate(both)}
 
     def _posteriors(
-        self, speakers: set[str], heard: SpeechScores | None, read: TextScores | None
+        self,
+        heard: SpeechScores | None,
+        read: TextScores | None,
+        fused: NDArray[np.float32] | None,
     ) -> dict[str, EmotionPosterior | None]:
-        logits: dict[str, NDArray[np.float32]] = {}
-        if heard is not None:
-            logits["speech"] = heard.logits
-        if read is not None:
-            logits["text"] = read.logits
-        if heard is not None and read is not None and "bimodal" in speakers:
-            logits["bimodal"] = self._engine.bimodal(heard.representation, read.representation)
+        logits = {
+            "speech": None if heard is None else heard.logits,
+            "text": None if read is None else read.logits,
+            "bimodal": fused,
+        }
         temperatures = self._settings.temperatures
         return {
-            name: EmotionPosterior.from_logits(logits[name][0], getattr(temperatures, name))
-            if name in speakers
+            name: EmotionPosterior.from_logits(said[0], getattr(temperatures, name))
+            if name in self.classifiers and said is not None
             else None
-            for name in CLASSIFIERS
+            for name, said in logits.items()
         }
 
     def _moments(self, heard: SpeechScores, log_mel: LogMel) -> tuple[float, ...]:

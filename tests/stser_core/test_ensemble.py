@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stser_core.adaptation import LogMelStatistics
 from stser_core.checkpoint import MANIFEST, Manifest
-from stser_core.ensemble import CLASSIFIERS, DEFAULT_CHECKPOINT, Stser
+from stser_core.ensemble import CLASSIFIERS, DEFAULT_CHECKPOINT, Request, Stser
 from stser_core.errors import CheckpointError
 from stser_core.features import LogMelSettings, log_mel
 from stser_core.posterior import EmotionPosterior
@@ -187,3 +187,21 @@ def test_the_packaged_weights_listen_at_16_khz_and_are_small() -> None:
 
 def _assert_close(one: EmotionPosterior, other: EmotionPosterior) -> None:
     np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-4, rtol=0)
+
+
+def test_a_verdict_does_not_depend_on_who_is_judged_with_it(stser: Stser) -> None:
+    requests = [
+        Request(frames(120), WORDS),
+        Request(frames(37), ("that", "is", "such", "good", "news")),
+        Request(frames(300), None),
+        Request(None, ("fine",)),
+        Request(None, None),
+    ]
+    for request, together in zip(requests, stser.classify_many(requests), strict=True):
+        alone = stser.classify(request.log_mel, request.words)
+        assert together.modalities == alone.modalities
+        np.testing.assert_allclose(
+            together.posterior.probabilities, alone.posterior.probabilities, atol=1e-5
+        )
+        np.testing.assert_allclose(together.salience.speech, alone.salience.speech, atol=1e-5)
+        np.testing.assert_allclose(together.salience.words, alone.salience.words, atol=1e-5)
