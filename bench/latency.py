@@ -112,9 +112,10 @@ def measure(samples: Samples, *, asr: bool, lead_ms: int | None = None) -> dict[
     if lead_ms is not None:
         given["segmenter.lead_ms"] = lead_ms
     settings = build(MonitorSettings, overrides=given)
-    pipeline = assemble(settings, audio=str(DEMO)).pipeline
+    parts = assemble(settings, audio=[str(DEMO)])
+    pipeline = parts.pipeline
     source, stopwatch = InRealTime(samples), Stopwatch()
-    pipeline._source, pipeline._publishers = source, [stopwatch]
+    parts.streams[0]._source, pipeline._publishers = source, [stopwatch]
     asyncio.run(pipeline.run())
     judged = [(s, u) for s, u in stopwatch.judged if u.segment.reason == "silence"]
     decision = [1000 * (s - stopwatch.decided_s[u.segment.utterance]) for s, u in judged]

@@ -382,13 +382,14 @@ async def soak(minutes: float, hours: float, seed: int, *, recogniser: bool) -> 
             "node": "soak",
         }
         settings = build(MonitorSettings, overrides=overrides)
-        parts = assemble(settings, audio=str(DEMO), events=os.devnull, event_format="jsonl")
+        parts = assemble(settings, audio=[str(DEMO)], events=os.devnull, event_format="jsonl")
         pipeline: Any = parts.pipeline
-        pipeline._source = source
+        (stream,) = parts.streams
+        stream._source = source
         pipeline._publishers = [ledger, *pipeline._publishers]
         if recogniser:
             model = find_model("vosk-tiny-en")
-            pipeline._transcriber = VoskTranscriber(model, settings.asr, load=FailsNowAndThen)
+            stream._transcriber = VoskTranscriber(model, settings.asr, load=FailsNowAndThen)
         ready = asyncio.Event()
         running = asyncio.create_task(pipeline.run(ready.set))
         await ready.wait()

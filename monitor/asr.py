@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,15 @@ from monitor.events import SAMPLE_RATE_HZ, Samples, Transcript, Word
 from monitor.vosk_model import MODELS_URL, VoskModel, find_model
 from monitor.worker import NativeWorker
 
-__all__ = ["AsrSettings", "Engine", "VoskEngine", "VoskModel", "VoskTranscriber", "find_model"]
+__all__ = [
+    "AsrSettings",
+    "Engine",
+    "SharedVosk",
+    "VoskEngine",
+    "VoskModel",
+    "VoskTranscriber",
+    "find_model",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +85,10 @@ class Engine(Protocol):
         """Further audio of the open segment."""
         ...
 
+    def partial(self) -> str:
+        """Words of the open segment so far."""
+        ...
+
     def finish(self, end: int) -> Transcript:
         """The words of the open segment, which ended at sample ``end`` of the stream."""
         ...
@@ -86,16 +99,20 @@ class Engine(Protocol):
 
 
 class VoskEngine:
-    """Vosk, with its model loaded once and a fresh recogniser for each segment.
+    """Vosk, with a fresh recogniser for each segment.
 
     Words outside the model's vocabulary, which it writes ``[unk]``, are left out of the transcript:
     the text classifier would read a placeholder as a word.
+
+    Args:
+        folder: Of the model.
+        model: The same, loaded already; None loads it.
 
     Raises:
         ModelError: The folder's model cannot be loaded.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, model: Any = None) -> None:
         import vosk  # 0.1 s that start-up does not wait for, because this runs on a worker
 
         vosk.SetLogLevel(-1)
@@ -104,8 +121,11 @@ class VoskEngine:
         self._start = 0
         self._words: list[Word] = []
         self._fed: list[Samples] = []
+        if model is not None:
+            self.model = model
+            return
         try:
-            self._model = vosk.Model(str(folder))
+            self.model = vosk.Model(str(folder))
             # Some faults, such as a model for another sample rate, show only with the first audio.
             self.begin(0)
             self.feed(np.zeros(BLOCK_SAMPLES, np.float32))
@@ -118,7 +138,7 @@ class VoskEngine:
             ) from error
 
     def begin(self, start: int) -> None:
-        self._recogniser = self._new_recogniser(self._model, float(SAMPLE_RATE_HZ))
+        self._recogniser = self._new_recogniser(self.model, float(SAMPLE_RATE_HZ))
         self._recogniser.SetWords(True)
         self._start = start
         self._words = []
@@ -130,6 +150,11 @@ class VoskEngine:
         # True where Vosk, too, has heard a pause: what it has until there must be taken now.
         if self._recogniser.AcceptWaveform(pcm.tobytes()):
             self._take(self._recogniser.Result())
+
+    def partial(self) -> str:
+        heard = json.loads(self._recogniser.PartialResult()).get("partial", "").split()
+        words = [word.word for word in self._words]
+        return " ".join([*words, *(word for word in heard if word != UNKNOWN_WORD)])
 
     def finish(self, end: int) -> Transcript:
         self._take(self._recogniser.FinalResult())
@@ -165,6 +190,28 @@ class VoskEngine:
             for word in json.loads(result).get("result", [])
             if word["word"] != UNKNOWN_WORD
         ]
+
+
+class SharedVosk:
+    """Recognisers for many streams, whose models are loaded once; each stream's thread asks for its own.
+
+    Vosk's models do not change while they are used, so that threads may share them.
+    """
+
+    def __init__(self) -> None:
+        self._loading = threading.Lock()
+        self._models: dict[Path, Any] = {}
+
+    def load(self, folder: Path) -> VoskEngine:
+        """A recogniser with the folder's model.
+
+        Raises:
+            ModelError: It cannot be loaded.
+        """
+        with self._loading:
+            engine = VoskEngine(folder, self._models.get(folder))
+            self._models[folder] = engine.model
+            return engine
 
 
 @dataclass(slots=True)
@@ -251,6 +298,13 @@ class VoskTranscriber:
 
     async def wait_ready(self) -> None:
         await self._ready.wait()
+
+    async def partial(self) -> str:
+        utterance = self._utterance()
+        text = await self._worker.call(
+            lambda engine: self._attempt(utterance, engine, lambda engine: engine.partial())
+        )
+        return text or ""
 
     def finish(self, end: int) -> asyncio.Future[Transcript | None]:
         utterance = self._closed = self._utterance()

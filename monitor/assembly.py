@@ -8,16 +8,17 @@ import platform
 import re
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from monitor.asr import VoskTranscriber, find_model
+from monitor.asr import SharedVosk, VoskTranscriber, find_model
 from monitor.capture import DeviceSource
 from monitor.commands import CommandDesk
 from monitor.errors import UsageError
-from monitor.events import MonitorStarted
+from monitor.events import ModelId, MonitorStarted
 from monitor.heard_voice import VoiceFile
 from monitor.inference import EnsembleWorker
 from monitor.pipeline import Pipeline
@@ -30,10 +31,12 @@ from monitor.publish.jsonl import JsonLines
 from monitor.publish.mqtt import MqttPublisher
 from monitor.publish.websocket import WebSocketPublisher
 from monitor.publish.wire import WireEncoder
+from monitor.reception import Reception
 from monitor.replay import FileSource, PipeSource
 from monitor.segmenter import Segmenter
 from monitor.settings import MonitorSettings
 from monitor.state import EmotionState
+from monitor.stream import Stream
 from stser_core.ensemble import Stser
 
 logger = logging.getLogger(__name__)
@@ -50,25 +53,46 @@ class Assembly:
     """A pipeline that is ready to run, and what the command line wants to know of it."""
 
     pipeline: Pipeline
-    source: AudioSource
+    streams: tuple[Stream, ...]
+    """Those from the start."""
     websocket: WebSocketPublisher | None
     notice: str
     """A line for whoever started it."""
 
 
-def choose_source(settings: MonitorSettings, audio: str | None, pace: Pace | None) -> AudioSource:
-    """The file or pipe that was named, else the device that was named, else the system's, else the demo."""
-    if audio == "-":
-        return PipeSource(sys.stdin.buffer)
-    if audio is not None:
-        return FileSource(Path(audio), pace or "max")
+def choose_sources(
+    settings: MonitorSettings, audio: Sequence[str], pace: Pace | None
+) -> list[AudioSource]:
+    """The files or the pipe that were named, else the devices that were named, else the system's, else the demo."""
+    if audio:
+        if list(audio).count("-") > 1:
+            raise UsageError("--input - is given twice: there is one standard input.")
+        return [
+            PipeSource(sys.stdin.buffer) if name == "-" else FileSource(Path(name), pace or "max")
+            for name in audio
+        ]
     if pace is not None:
         raise UsageError("--pace is for files: a microphone sets its own. Name one with --input.")
     chosen = settings.capture
     if chosen.device is None and not chosen.wait_for_device and default_device() is None:
         logger.info("No microphone found: playing the bundled recording at real-time pace instead.")
-        return FileSource(DEMO, "realtime")
-    return DeviceSource(chosen)
+        return [FileSource(DEMO, "realtime")]
+    return [DeviceSource(replace(chosen, device=device)) for device in chosen.devices]
+
+
+def choose_names(settings: MonitorSettings, count: int) -> list[str]:
+    """A name for each stream: those that were given, then ``mic-2`` and so on."""
+    given = settings.stream_names
+    if len(given) > max(1, count):
+        raise UsageError(
+            f"--stream names {len(given)} streams ({', '.join(given)}), and there are {count}. "
+            "Give each --device or --input at most one name."
+        )
+    numbered = [f"{given[0]}-{number}" for number in range(2, count + 1) if number > len(given)]
+    names = [*given, *numbered][:count]
+    if len(set(names)) < len(names):
+        raise UsageError(f"--stream: {', '.join(names)} are not all different. Name each.")
+    return names
 
 
 def choose_event_output(path: str, shape: EventFormat | None, *, transcript: bool) -> Publisher:
@@ -84,26 +108,35 @@ def choose_event_output(path: str, shape: EventFormat | None, *, transcript: boo
     return lines(sys.stdout.buffer if path == "-" else Path(path))
 
 
-def choose_journal(settings: MonitorSettings, node: str, source: str, *, offline: bool) -> Journal:
+def choose_journal(settings: MonitorSettings, node: str, *, offline: bool) -> Journal:
     """Where events are kept: the file that was named, else the user's, else memory.
 
     Args:
         settings: All of them.
         node: Name of this machine.
-        source: CloudEvents source of the stream.
         offline: A file that is read as fast as it goes can be read again: nothing needs to be kept.
     """
     chosen = settings.journal.path
     if chosen == "off" or (not chosen and offline):
-        return Journal(None, source, settings.journal)
-    path = Path(chosen).expanduser() if chosen else journal_path(node, settings.stream)
-    return Journal(path, source, settings.journal, required=bool(chosen))
+        return Journal(None, node, settings.journal)
+    path = Path(chosen).expanduser() if chosen else journal_path(node, settings.stream_names[0])
+    return Journal(path, node, settings.journal, required=bool(chosen))
+
+
+def choose_voice(settings: MonitorSettings, stream: str) -> VoiceFile | None:
+    """Where the voice of a stream is kept; files of further streams have the stream's name in theirs."""
+    if not settings.adaptation.state_file:
+        return None
+    path = Path(settings.adaptation.state_file).expanduser()
+    if stream != settings.stream_names[0]:
+        path = path.with_name(f"{path.stem}.{stream}{path.suffix}")
+    return VoiceFile(path)
 
 
 def assemble(
     settings: MonitorSettings,
     *,
-    audio: str | None = None,
+    audio: Sequence[str] = (),
     pace: Pace | None = None,
     events: str = "-",
     event_format: EventFormat | None = None,
@@ -112,8 +145,8 @@ def assemble(
 
     Args:
         settings: All of them.
-        audio: A file, ``-`` for standard input, or None for a microphone.
-        pace: Of a file.
+        audio: Files, or ``-`` for standard input; none for microphones.
+        pace: Of the files.
         events: A file to append to, or ``-`` for standard output.
         event_format: Shape of what is written there; None chooses by whether it is a terminal.
 
@@ -121,58 +154,110 @@ def assemble(
         MonitorError: A name, file or address that cannot be used.
     """
     node = settings.node or host_name()
-    source = choose_source(settings, audio, pace)
-    model = None
-    if settings.asr.enabled:
-        model = find_model(settings.asr.model or None, models_url=settings.asr.models_url)
-    encoder = WireEncoder(node, settings.stream, transcript=settings.transcript)
-    offline = isinstance(source, FileSource) and source.pace == "max"
-    journal = choose_journal(settings, node, encoder.source, offline=offline)
+    sources = choose_sources(settings, audio, pace)
+    names = choose_names(settings, len(sources))
+    main = names[0] if names else settings.stream_names[0]
+    offline = bool(sources) and all(
+        isinstance(source, FileSource) and source.pace == "max" for source in sources
+    )
+    workshop = Workshop(settings, node, offline=offline)
+    streams = tuple(map(workshop.new_stream, names, sources))
+    reception = Reception(settings.audio, workshop.new_stream, own=len(streams))
+    journal = choose_journal(settings, node, offline=offline)
     desk = CommandDesk()
-    websocket = None
-    if settings.websocket.enabled:
-        websocket = WebSocketPublisher(settings.websocket, journal, desk)
     publishers: list[Publisher] = [
         choose_event_output(events, event_format, transcript=settings.transcript)
     ]
-    if websocket is not None:
+    websocket = None
+    if settings.websocket.enabled:
+        websocket = WebSocketPublisher(
+            settings.websocket,
+            journal,
+            desk,
+            reception,
+            audio=settings.audio,
+            main=f"/stser/{node}/{main}",
+        )
         publishers.append(websocket)
     if settings.mqtt.url is not None:
-        publishers.append(MqttPublisher(settings.mqtt, node, settings.stream, journal, desk))
-    chosen = settings.ensemble
-    notice = model.notice if model is not None else "No recogniser: the voice alone is judged."
+        publishers.append(MqttPublisher(settings.mqtt, node, names, journal, desk))
     pipeline = Pipeline(
-        source=source,
-        segmenter=Segmenter(settings.vad, settings.segmenter),
-        transcriber=None if model is None else VoskTranscriber(model, settings.asr),
-        ensemble=EnsembleWorker(
+        streams=streams,
+        ensemble=workshop.ensemble,
+        journal=journal,
+        publishers=publishers,
+        desk=desk,
+        reception=reception,
+    )
+    return Assembly(pipeline, streams, websocket, workshop.notice)
+
+
+class Workshop:
+    """Makes streams, all with the same models and settings.
+
+    Args:
+        settings: All of them.
+        node: Name of this machine.
+        offline: Nobody is there to be told anything in passing.
+
+    Raises:
+        ModelError: The recogniser's model cannot be found.
+    """
+
+    def __init__(self, settings: MonitorSettings, node: str, *, offline: bool) -> None:
+        chosen = settings.ensemble
+        self.ensemble = EnsembleWorker(
             lambda: Stser.load(
                 chosen.checkpoint, engine=chosen.engine, classifiers=chosen.classifiers
             )
-        ),
-        encoder=encoder,
-        journal=journal,
-        desk=desk,
-        publishers=publishers,
-        state=EmotionState(settings.state),
-        abstention=settings.abstention,
-        voice=VoiceFile(Path(kept).expanduser())
-        if (kept := settings.adaptation.state_file)
-        else None,
-        # A file at full speed has its verdicts at once: there is nobody to tell in passing.
-        provisional=replace(
+        )
+        self._settings = settings
+        self._node = node
+        # A file at full speed has its verdicts at once.
+        self._provisional = replace(
             settings.provisional, enabled=settings.provisional.enabled and not offline
-        ),
-        started=lambda ensemble: MonitorStarted(
+        )
+        self._vosk = SharedVosk()
+        self._model = None
+        if settings.asr.enabled:
+            self._model = find_model(settings.asr.model or None, models_url=settings.asr.models_url)
+
+    @property
+    def notice(self) -> str:
+        """A line on what is heard."""
+        if self._model is None:
+            return "No recogniser: the voice alone is judged."
+        return self._model.notice
+
+    def new_stream(self, name: str, source: AudioSource) -> Stream:
+        """A stream that has not begun."""
+        settings, model = self._settings, self._model
+        transcriber = None
+        if model is not None:
+            transcriber = VoskTranscriber(model, settings.asr, load=self._vosk.load)
+        return Stream(
+            name,
+            source=source,
+            segmenter=Segmenter(settings.vad, settings.segmenter),
+            transcriber=transcriber,
+            ensemble=self.ensemble,
+            encoder=WireEncoder(self._node, name, transcript=settings.transcript),
+            state=EmotionState(settings.state),
+            abstention=settings.abstention,
+            provisional=self._provisional,
+            voice=choose_voice(settings, name),
+            started=self._started,
+        )
+
+    def _started(self, model: ModelId) -> MonitorStarted:
+        return MonitorStarted(
             versions=versions(),
-            settings_digest=settings.digest(),
-            model=ensemble.model,
-            modalities=("speech", "text") if model is not None else ("speech",),
-            recogniser=model.name if model is not None else "off",
-            notice=notice,
-        ),
-    )
-    return Assembly(pipeline, source, websocket, notice)
+            settings_digest=self._settings.digest(),
+            model=model,
+            modalities=("speech", "text") if self._model is not None else ("speech",),
+            recogniser=self._model.name if self._model is not None else "off",
+            notice=self.notice,
+        )
 
 
 def host_name() -> str:

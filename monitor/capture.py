@@ -45,6 +45,9 @@ RETRY_LEAST_S: Final = 0.25
 RETRY_MOST_S: Final = 4.0
 """Wait between two looks for a device that is away; it doubles from the least to the most."""
 
+NO_DEVICE: Final = "none"
+"""The choice of no microphone at all."""
+
 FAREWELL_S: Final = 2.0
 """A driver that does not close its device in this time is left behind."""
 
@@ -53,8 +56,9 @@ FAREWELL_S: Final = 2.0
 class CaptureSettings:
     """The microphone."""
 
-    device: int | str | None = None
-    """Index, or part of the name; without it, the system's default."""
+    device: tuple[int | str, ...] | int | str | None = None
+    """Index, or part of the name; a list for several microphones, each a stream of its own; 'none' for audio of
+    clients only. Without it, the system's default."""
     channels: int = 1
     """Channels to open; their mean is heard. More helps where the voice is not on the first."""
     block_ms: int = 20
@@ -69,6 +73,8 @@ class CaptureSettings:
     """A microphone that is muted or silent for so long is reported."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.device, tuple) and not self.device:
+            raise ValueError("capture.device is an empty list. Name a microphone, or leave it out.")
         if not 1 <= self.channels <= 64:
             raise ValueError(f"capture.channels ({self.channels}) must lie between 1 and 64.")
         if not 5 <= self.block_ms <= 200:
@@ -90,6 +96,13 @@ class CaptureSettings:
             raise ValueError(
                 f"capture.quiet_after_s ({self.quiet_after_s:g}) must lie between 1 and 3600."
             )
+
+    @property
+    def devices(self) -> tuple[int | str | None, ...]:
+        """The choice of each microphone; None for the system's default."""
+        if self.device == NO_DEVICE:
+            return ()
+        return self.device if isinstance(self.device, tuple) else (self.device,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +151,7 @@ class DeviceSource:
 
     def __init__(self, settings: CaptureSettings | None = None) -> None:
         self._settings = settings if settings is not None else CaptureSettings()
+        (self._choice,) = self._settings.devices
         self._worker = NativeWorker("stser-capture", Input, capacity=1)
         self._device: InputDevice | None = None
         self._take = self._new_take()
@@ -329,10 +343,10 @@ class DeviceSource:
         def finished() -> None:
             call_soon(take.blocks.close)
 
-        settings, before = self._settings, self._device
+        settings, choice, before = self._settings, self._choice, self._device
         device = await self._worker.call(
             lambda native: native.open(
-                settings.device,
+                choice,
                 before,
                 channels=settings.channels,
                 block_ms=settings.block_ms,

@@ -87,9 +87,11 @@ def _index_or_name(text: str) -> int | str:
 def _add_input_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--device",
+        action="append",
         type=_index_or_name,
         metavar="INDEX|NAME",
-        help="microphone: index or part of its name (default: the system's; without one, a demo)",
+        help="microphone: index or part of its name (default: the system's; without one, a demo); "
+        "may be repeated, each is a stream of its own; none: audio of clients only",
     )
     group.add_argument(
         "--wait-for-device",
@@ -101,8 +103,10 @@ def _add_input_flags(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--input",
+        action="append",
         metavar="FILE|-",
-        help="WAV, FLAC, Ogg, Opus or MP3 instead of a microphone; - for 16 kHz mono PCM16 on standard input",
+        help="WAV, FLAC, Ogg, Opus or MP3 instead of a microphone; - for 16 kHz mono PCM16 on standard input; "
+        "may be repeated",
     )
     group.add_argument(
         "--pace",
@@ -116,7 +120,11 @@ def _add_input_flags(group: argparse._ArgumentGroup) -> None:
         help="silence that ends an utterance, more or less by how it ended (default: 400)",
     )
     group.add_argument("--node", help="name of this machine in topics (default: the host name)")
-    group.add_argument("--stream", help="name of the audio stream in topics (default: mic)")
+    group.add_argument(
+        "--stream",
+        action="append",
+        help="name of the audio stream in topics, once for each (default: mic, mic-2, ...)",
+    )
 
 
 def _add_model_flags(group: argparse._ArgumentGroup) -> None:
@@ -201,7 +209,9 @@ def settings_from(flags: argparse.Namespace) -> MonitorSettings:
     """
     given: dict[str, Any] = vars(flags)
     overrides = {
-        FLAG_SETTINGS[flag]: value for flag, value in given.items() if flag in FLAG_SETTINGS
+        FLAG_SETTINGS[flag]: _single(value) if flag in {"device", "stream"} else value
+        for flag, value in given.items()
+        if flag in FLAG_SETTINGS
     }
     try:
         if "config" in given:
@@ -209,6 +219,11 @@ def settings_from(flags: argparse.Namespace) -> MonitorSettings:
         return build(MonitorSettings, overrides=overrides)
     except SettingsError as error:
         raise UsageError(str(error)) from error
+
+
+def _single(values: list[Any]) -> Any:
+    """One value as in a settings file that has one."""
+    return values[0] if len(values) == 1 else tuple(values)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -263,7 +278,7 @@ async def _run(settings: MonitorSettings, flags: argparse.Namespace) -> int:
 
     parts = assemble(
         settings,
-        audio=getattr(flags, "input", None),
+        audio=getattr(flags, "input", ()),
         pace=getattr(flags, "pace", None),
         events=getattr(flags, "events", "-"),
         event_format=getattr(flags, "format", None),
@@ -277,15 +292,16 @@ async def _run(settings: MonitorSettings, flags: argparse.Namespace) -> int:
             loop.remove_signal_handler(number)
         logger.info("Stopping: publishing what was said so far.")
         service.stopping()
-        parts.source.stop()
+        parts.pipeline.stop()
 
     def ready() -> None:
         if parts.notice:
             logger.info("%s", parts.notice)
         if parts.websocket is not None:
             logger.info("Dashboard: %s", parts.websocket.url)
-        logger.info("Listening to %s. Ctrl-C ends.", parts.source.name)
-        service.ready(f"Listening to {parts.source.name}")
+        heard = ", ".join(stream.health.device for stream in parts.streams) or "clients only"
+        logger.info("Listening to %s. Ctrl-C ends.", heard)
+        service.ready(f"Listening to {heard}")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)

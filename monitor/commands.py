@@ -15,10 +15,15 @@ LONGEST_MARK: Final = 200
 class Mute:
     """Hear nothing until :class:`Unmute`."""
 
+    stream: str | None = None
+    """Name of the one that is meant; None for all. Likewise below."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unmute:
     """Listen again."""
+
+    stream: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +31,14 @@ class Mark:
     """Announce a marker at the present moment of the stream."""
 
     text: str
+    stream: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reset:
     """Forget the voices and the room: adaptation and state start anew."""
+
+    stream: str | None = None
 
 
 Command = Mute | Unmute | Mark | Reset
@@ -40,7 +48,7 @@ class CommandError(Exception):
     """A command that cannot be obeyed; said to its sender.
 
     Attributes:
-        code: For programs: ``not_json``, ``unknown_command``, ``bad_command`` or ``not_listening``.
+        code: For programs: ``not_json``, ``unknown_command``, ``bad_command``, ``unknown_stream`` or ``not_listening``.
         retryable: Whether the same command may work later.
     """
 
@@ -68,7 +76,7 @@ class CommandDesk:
         """Read a command and have it obeyed.
 
         Raises:
-            CommandError: It is no command, or nobody obeys at the moment.
+            CommandError: It is no command, is for a stream that is not there, or nobody obeys at the moment.
         """
         command = parse(message)
         if self._obey is None:
@@ -94,11 +102,14 @@ def parse(message: str | bytes) -> Command:
         "unmute": Unmute,
         "reset": Reset,
     }
+    stream = tree.get("stream")
+    if stream is not None and not isinstance(stream, str):
+        raise CommandError("bad_command", "stream must be a stream's name")
     if kind == "mark":
-        return Mark(_text(tree.get("text")))
+        return Mark(_text(tree.get("text")), stream)
     if not isinstance(kind, str) or kind not in known:
         raise CommandError("unknown_command", "known are mute, unmute, mark and reset")
-    return known[kind]()
+    return known[kind](stream)
 
 
 def _text(text: object) -> str:

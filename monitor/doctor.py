@@ -180,12 +180,13 @@ def _devices(settings: MonitorSettings) -> Finding:
             figures,
         )
     try:
-        chosen = find_device(settings.capture.device, devices)
+        chosen = [find_device(choice, devices) for choice in settings.capture.devices]
     except CaptureError as error:
         finding = _problem("devices", error, "Name one of these with --device.")
         return replace(finding, figures=figures)
     text = "\n".join(_device_line(device, chosen) for device in devices)
-    return Finding("devices", Status.OK, text, figures=figures | {"chosen": chosen.index})
+    figures["chosen"] = [device.index for device in chosen]
+    return Finding("devices", Status.OK, text, figures=figures)
 
 
 def _device_figures(device: InputDevice) -> dict[str, Any]:
@@ -198,8 +199,8 @@ def _device_figures(device: InputDevice) -> dict[str, Any]:
     }
 
 
-def _device_line(device: InputDevice, chosen: InputDevice) -> str:
-    mark = "-> " if device == chosen else ""
+def _device_line(device: InputDevice, chosen: Sequence[InputDevice]) -> str:
+    mark = "-> " if device in chosen else ""
     return (
         f"{mark}device {device.index} {device.name!r}: {device.channels} ch, "
         f"{device.sample_rate_hz} Hz{', the default' if device.default else ''}"
@@ -285,8 +286,11 @@ def _decibels(power: float) -> float:
 
 
 async def _microphone(settings: MonitorSettings) -> Finding:
-    """Listen for three seconds."""
-    source = DeviceSource(replace(settings.capture, wait_for_device=False))
+    """Listen to the first of them for three seconds."""
+    if not settings.capture.devices:
+        return Finding("microphone", Status.NOTE, "None is wanted: audio comes from clients only.")
+    device = settings.capture.devices[0]
+    source = DeviceSource(replace(settings.capture, device=device, wait_for_device=False))
     blocks: list[Samples] = []
     n_lost = 0
     try:
@@ -378,10 +382,11 @@ async def _utterance(settings: MonitorSettings) -> Finding:
             websocket=replace(settings.websocket, enabled=False),
             mqtt=replace(settings.mqtt, url=None),
             journal=replace(settings.journal, path="off"),
+            stream="doctor",
             transcript=True,
         )
         parts = assemble(
-            alone, audio=str(sentence), pace="realtime", events=str(events), event_format="jsonl"
+            alone, audio=[str(sentence)], pace="realtime", events=str(events), event_format="jsonl"
         )
         began_s = time.perf_counter()
         opened_s: list[float] = []
@@ -470,8 +475,8 @@ async def _broker(settings: MonitorSettings) -> Finding:
         return Finding("broker", Status.NOTE, "None: events go to no MQTT broker.")
     node = settings.node or host_name()
     try:
-        journal = Journal(None, f"/stser/{node}/{settings.stream}", settings.journal)
-        await MqttPublisher(settings.mqtt, node, settings.stream, journal, CommandDesk()).check()
+        journal = Journal(None, node, settings.journal)
+        await MqttPublisher(settings.mqtt, node, (), journal, CommandDesk()).check()
     except PublishError as error:
         return _problem(
             "broker",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +18,35 @@ from monitor.events import ModelId, Samples
 from monitor.heard_voice import VoiceFile
 from monitor.worker import NativeWorker
 from stser_core.adaptation import HEARD_FRAMES, LogMelStatistics
-from stser_core.ensemble import Stser, Verdict
+from stser_core.ensemble import Request, Stser, Verdict
 from stser_core.features import LogMelSettings, LogMelStream
+
+MAX_BATCH: Final = 8
+"""Utterances judged in one call; more would make the first of them wait."""
+LENGTH_RATIO: Final = 1.5
+"""Longest over shortest in a call: padding beyond that costs more than the call saves."""
+PROVISIONAL_WAITING: Final = 8
+"""Provisional verdicts that may wait; the next one is not given."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    request: Request
+    answer: asyncio.Future[Verdict]
+
+    @property
+    def length(self) -> int:
+        return 0 if self.request.log_mel is None else len(self.request.log_mel)
 
 
 class EnsembleWorker:
     """One thread that loads and owns the ensemble; every stream judges through it.
+
+    What waits at the same time is judged in one call. Final verdicts come first: provisional ones are
+    judged while no final one waits, and not at all while :data:`PROVISIONAL_WAITING` of them do.
+
+    Attributes:
+        shed: Provisional verdicts that were not given.
 
     Raises:
         stser_core.errors.CheckpointError: On entry, where the checkpoint cannot be used.
@@ -27,10 +54,15 @@ class EnsembleWorker:
 
     def __init__(self, load: Callable[[], Stser]) -> None:
         self._worker = NativeWorker("stser-inference", load, capacity=64)
+        self._lock = threading.Lock()
+        self._final: deque[_Waiting] = deque()
+        self._provisional: deque[_Waiting] = deque()
+        self.shed = 0
         self.model: ModelId
         self.log_mel_settings: LogMelSettings
 
     async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
         await self._worker.start()
         identity = await self._worker.call(lambda ensemble: ensemble.model_id)
         self.model = ModelId(identity.name, identity.version, identity.digest)
@@ -44,21 +76,78 @@ class EnsembleWorker:
         traceback: TracebackType | None,
     ) -> None:
         await self._worker.close()
+        for waiting in (*self._final, *self._provisional):
+            waiting.answer.cancel()
 
-    def classify(
-        self,
-        log_mel: NDArray[np.float32],
-        words: Sequence[str] | None,
-        heard: LogMelStatistics | None,
-    ) -> Awaitable[Verdict]:
-        """The verdict on one segment; calls are answered in order.
+    def classify(self, request: Request) -> asyncio.Future[Verdict]:
+        """The verdict on a segment."""
+        return self._queue(self._final, request)
 
-        Args:
-            log_mel: Of the segment, not normalised, float32 ``(time, mels)``.
-            words: The transcript, or None where there is nothing to read.
-            heard: Log-mel statistics of what the stream said before, or None at its start.
-        """
-        return self._worker.call(lambda ensemble: ensemble.classify(log_mel, words, heard))
+    def classify_so_far(self, request: Request) -> asyncio.Future[Verdict] | None:
+        """The verdict on what was said so far; None where there is no time for it."""
+        if len(self._provisional) >= PROVISIONAL_WAITING:
+            self.shed += 1
+            return None
+        return self._queue(self._provisional, request)
+
+    def _queue(self, queue: deque[_Waiting], request: Request) -> asyncio.Future[Verdict]:
+        answer: asyncio.Future[Verdict] = self._loop.create_future()
+        with self._lock:
+            queue.append(_Waiting(request, answer))
+        self._worker.call(self._judge)
+        return answer
+
+    # --- on the worker's thread ----------------------------------------------------------------
+
+    def _judge(self, ensemble: Stser) -> None:
+        """The next batch; nothing where an earlier one has taken what this call was for."""
+        batch = self._next_batch()
+        try:
+            verdicts = ensemble.classify_many([waiting.request for waiting in batch])
+        except Exception:  # noqa: BLE001 - one by one: whose fault it is fails alone
+            for waiting in batch:
+                self._judge_alone(ensemble, waiting)
+        else:
+            self._settle(lambda: [*map(_answer, batch, verdicts)])
+
+    def _judge_alone(self, ensemble: Stser, waiting: _Waiting) -> None:
+        try:
+            (verdict,) = ensemble.classify_many([waiting.request])
+        except Exception as error:  # noqa: BLE001 - whoever waits raises it
+            failure = error
+            self._settle(lambda: _fail(waiting, failure))
+        else:
+            self._settle(lambda: _answer(waiting, verdict))
+
+    def _next_batch(self) -> list[_Waiting]:
+        with self._lock:
+            queue = self._final or self._provisional
+            batch: list[_Waiting] = []
+            passed: list[_Waiting] = []
+            while queue and len(batch) < MAX_BATCH:
+                waiting = queue.popleft()
+                if waiting.answer.cancelled():
+                    continue
+                lengths = [waiting.length, *(other.length for other in batch)]
+                fits = max(lengths) <= LENGTH_RATIO * min(lengths)
+                (batch if fits or not batch else passed).append(waiting)
+            queue.extendleft(reversed(passed))
+        return batch
+
+    def _settle(self, settle: Callable[[], object]) -> None:
+        # A loop that is gone has nobody left who waits.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(settle)
+
+
+def _answer(waiting: _Waiting, verdict: Verdict) -> None:
+    if not waiting.answer.done():
+        waiting.answer.set_result(verdict)
+
+
+def _fail(waiting: _Waiting, error: Exception) -> None:
+    if not waiting.answer.done():
+        waiting.answer.set_exception(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,4 +208,8 @@ class StreamInference:
 
     def judge(self, segment: HeardSegment, words: Sequence[str] | None) -> Awaitable[Verdict]:
         """The verdict on a segment."""
-        return self._ensemble.classify(segment.log_mel, words, segment.before)
+        return self._ensemble.classify(Request(segment.log_mel, words, segment.before))
+
+    def judge_so_far(self, segment: HeardSegment) -> Awaitable[Verdict] | None:
+        """The verdict on the voice so far; None where there is no time for it."""
+        return self._ensemble.classify_so_far(Request(segment.log_mel, None, segment.before))

@@ -38,11 +38,14 @@ class Metrics:
             case DeviceOverflow(lost=lost):
                 self._audio_lost_s += lost / SAMPLE_RATE_HZ
 
-    def render(self, *, clients: int, durable: bool, waiting: Mapping[str, int]) -> bytes:
+    def render(
+        self, *, clients: int, streams: int, durable: bool, waiting: Mapping[str, int]
+    ) -> bytes:
         """OpenMetrics text.
 
         Args:
             clients: WebSocket clients now.
+            streams: Streams that are heard now.
             durable: Whether the journal survives the process.
             waiting: Events that each consumer of the journal has not had yet.
         """
@@ -50,7 +53,7 @@ class Metrics:
         from prometheus_client import CollectorRegistry
         from prometheus_client.openmetrics.exposition import generate_latest
 
-        metrics = [*self._counted(), *_now(clients, durable, waiting)]
+        metrics = [*self._counted(), *_now(clients, streams, durable, waiting)]
 
         class Collector:
             def collect(self) -> Iterator[Metric]:
@@ -86,10 +89,11 @@ class Metrics:
         yield latency
 
 
-def _now(clients: int, durable: bool, waiting: Mapping[str, int]) -> Iterator[Metric]:
+def _now(clients: int, streams: int, durable: bool, waiting: Mapping[str, int]) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
     yield GaugeMetricFamily("stser_websocket_clients", "WebSocket clients", value=clients)
+    yield GaugeMetricFamily("stser_streams", "Streams that are heard", value=streams)
     yield GaugeMetricFamily(
         "stser_journal_durable", "1 where events survive the process", value=int(durable)
     )

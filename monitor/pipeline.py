@@ -1,405 +1,122 @@
-"""The stages of one stream, from source to publishers, and the order in which they start and end.
+"""What all streams share, and when everything starts and ends.
 
-    source -> Segmenter -> (recogniser, log-mel) -> ensemble -> events -> publishers
+    streams -> journal -> publishers
 
-Two tasks share the work. ``_listen`` takes frames as they come, cuts them and feeds the recogniser
-and the log-mel while the speech goes on. Shortly before a pause ends a segment, ``_listen`` has the
-verdict prepared; if speech goes on, it is thrown away. ``_judge`` takes closed segments in order, awaits
-their verdict, and announces them. Audio is dropped in one place only, the live source's own mailbox,
-which says so with an :class:`AudioGap`; a file waits instead. So each segment leads to exactly
-one utterance event.
+The ensemble, the journal and the publishers are opened once. Streams are heard side by side: those from the
+start, and those that clients bring while it runs (``monitor/reception.py``). One that fails or is slow does not
+touch the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
-from monitor.abstention import AbstentionSettings, readable, reasons
-from monitor.commands import Command, CommandDesk, Mark, Mute, Reset, Unmute
-from monitor.errors import CaptureError
-from monitor.events import (
-    SAMPLE_RATE_HZ,
-    AudioFrame,
-    AudioGap,
-    DeviceHappening,
-    DeviceLost,
-    DeviceMuted,
-    DeviceOverflow,
-    Happening,
-    Latency,
-    Marked,
-    MonitorStarted,
-    MonitorStopped,
-    ProvisionalEmotion,
-    Segment,
-    SegmenterOutput,
-    SpeechAudio,
-    SpeechBegan,
-    SpeechEnded,
-    SpeechPaused,
-    SpeechStarted,
-    Transcript,
-    UtteranceEmotion,
-    to_ms,
-)
-from monitor.heard_voice import VoiceFile
-from monitor.inference import EnsembleWorker, HeardSegment, StreamInference
-from monitor.ports import AudioSource, Publisher, Transcriber
-from monitor.provisional import ProvisionalSchedule, ProvisionalSettings
+from monitor.commands import Command, CommandDesk, CommandError
+from monitor.errors import MonitorError
+from monitor.events import WireEvent
+from monitor.inference import EnsembleWorker
+from monitor.ports import Publisher
 from monitor.publish.journal import Journal
-from monitor.publish.wire import WireEncoder
-from monitor.segmenter import Segmenter
-from monitor.state import EmotionState
-from stser_core.ensemble import Verdict
+from monitor.reception import Reception
+from monitor.stream import Stream
 
 logger = logging.getLogger(__name__)
 
-PENDING_SEGMENTS = 8
-"""Closed segments that may wait for their verdict before ``_listen`` waits, too."""
-
-DRIFT_S_PER_FRAME = 1e-5
-"""500 parts in a million of 20 ms."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Judgement:
-    """What the audio of a segment leads to, whenever it is worked out."""
-
-    verdict: Verdict
-    transcript: Transcript | None
-    heard_s: float
-    """``time.perf_counter()`` when the words were known."""
-    judged_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class _ClosedSegment:
-    segment: Segment
-    judgement: asyncio.Task[_Judgement]
-    late_s: float
-    """How long its last audio had waited to be heard."""
-    closed_s: float
-    """``time.perf_counter()`` at the VAD's decision."""
-
-
-class Lateness:
-    """How far behind its own clock a live stream is heard: the prompter frames of the last while are on time."""
-
-    def __init__(self) -> None:
-        self._origin_s: float | None = None
-
-    def heard(self, clock: int, now_s: float) -> None:
-        """A frame that ends at ``clock`` has come."""
-        origin_s = now_s - clock / SAMPLE_RATE_HZ
-        if self._origin_s is None or origin_s < self._origin_s:
-            self._origin_s = origin_s
-        else:  # clocks of devices drift by up to a few hundred parts in a million
-            self._origin_s += min(origin_s - self._origin_s, DRIFT_S_PER_FRAME)
-
-    def of(self, clock: int, now_s: float) -> float:
-        """Seconds between the moment ``clock`` of the stream and now, beyond those of a prompt frame."""
-        if self._origin_s is None:
-            return 0.0
-        return max(0.0, now_s - clock / SAMPLE_RATE_HZ - self._origin_s)
-
-    def forget(self) -> None:
-        """Audio was lost: how much is known only roughly."""
-        self._origin_s = None
-
 
 class Pipeline:
-    """Runs one stream until its source ends. Use once.
+    """Runs until all streams from the start have ended, or :meth:`stop` is called. Use once.
 
     Everything that has a lifetime is entered by :meth:`run` and left by it, in this order on the way
-    out: source, recogniser, ensemble, publishers.
+    out: streams, publishers, journal, ensemble.
     """
 
     def __init__(
         self,
         *,
-        source: AudioSource,
-        segmenter: Segmenter,
-        transcriber: Transcriber | None,
+        streams: Sequence[Stream],
         ensemble: EnsembleWorker,
-        encoder: WireEncoder,
         journal: Journal,
-        desk: CommandDesk,
         publishers: Sequence[Publisher],
-        state: EmotionState,
-        abstention: AbstentionSettings,
-        provisional: ProvisionalSettings,
-        voice: VoiceFile | None,
-        started: Callable[[EnsembleWorker], MonitorStarted],
+        desk: CommandDesk,
+        reception: Reception,
     ) -> None:
-        self._source = source
-        self._segmenter = segmenter
-        self._transcriber = transcriber
+        self._streams = streams
         self._ensemble = ensemble
-        self._encoder = encoder
         self._journal = journal
-        self._desk = desk
         self._publishers = publishers
-        self._state = state
-        self._abstention = abstention
-        self._voice = voice
-        self._schedule = ProvisionalSchedule(provisional)
-        self._provisional: asyncio.Task[None] | None = None
-        self._started = started
-        self._closed: asyncio.Queue[_ClosedSegment | None] = asyncio.Queue(PENDING_SEGMENTS)
-        self._inference: StreamInference
-        self._tasks: asyncio.TaskGroup
-        self._prepared: asyncio.Task[_Judgement] | None = None
-        """Of the open segment, while it pauses."""
-        self._failure: CaptureError | None = None
-        self._lateness = Lateness()
-        self._clock = 0
-        self._muted = False
-        """Whether nothing shall be heard, since a command said so."""
-        self._muted_at: int | None = None
-        """Where that took effect."""
-        self._mutes = 0
-        self._utterances = 0
-        self._dropped = {"gaps": 0, "samples": 0, "transcripts": 0}
+        self._desk = desk
+        self._reception = reception
+        self._stopping = asyncio.Event()
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Listen, judge and publish until the source ends; then publish what is left.
+        """Hear all streams until they end; then announce what is left.
 
         Args:
-            ready: Called once when everything is open and the first frame may come.
+            ready: Called once when everything is open and the first frames may come.
 
         Raises:
-            MonitorError: A part cannot be opened, or the device has failed.
+            MonitorError: A part cannot be opened, or a source has failed; the others were heard to their end.
             CheckpointError: The ensemble cannot be loaded.
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._ensemble)
-            self._inference = StreamInference(self._ensemble, self._voice)
-            if self._transcriber is not None:
-                await stack.enter_async_context(self._transcriber)
             await stack.enter_async_context(self._journal)
-            self._encoder.continue_after(self._journal.newest)
             for publisher in self._publishers:
                 await stack.enter_async_context(publisher)
-            await stack.enter_async_context(self._source)
-            self._announce(self._started(self._ensemble))
             self._desk.open(self._obey)
             stack.callback(self._desk.close)
-            ready()
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    self._tasks = tasks
-                    tasks.create_task(self._listen(), name="listen")
-                    tasks.create_task(self._judge(), name="judge")
-                if self._failure is not None:
-                    raise self._failure
-            finally:
-                self._announce(
-                    MonitorStopped(
-                        audio_ms=to_ms(self._clock),
-                        utterances=self._utterances,
-                        dropped=dict(self._dropped),
-                    )
-                )
+            await stack.enter_async_context(self._reception.opened(self._announce, self._journal))
+            await self._hear_all(ready)
 
-    def _announce(self, happening: Happening) -> None:
-        event = self._encoder.encode(happening)
+    def stop(self) -> None:
+        """End all sources; what was said so far is still judged. Idempotent."""
+        self._stopping.set()
+        for stream in self._streams:
+            stream.stop()
+
+    async def _hear_all(self, ready: Callable[[], None]) -> None:
+        waiting = {stream.name for stream in self._streams}
+        failures: list[MonitorError] = []
+
+        def one_more(name: str) -> None:
+            waiting.discard(name)
+            if not waiting:
+                ready()
+
+        async def hear(stream: Stream) -> None:
+            try:
+                await self._reception.hear(stream, ready=lambda: one_more(stream.name))
+            except MonitorError as error:
+                failures.append(error)
+                if waiting:  # the start has failed
+                    self.stop()
+                elif len(self._streams) > 1:
+                    logger.error("%s: %s", stream.name, error)
+
+        if not waiting:
+            ready()
+            await self._stopping.wait()
+        async with asyncio.TaskGroup() as tasks:
+            for stream in self._streams:
+                tasks.create_task(hear(stream), name=f"stream {stream.name}")
+        if failures:
+            raise failures[0]
+
+    def _announce(self, event: WireEvent) -> None:
         # Before anybody has it: what was announced is never lost.
         if event.sequence:
             self._journal.append(event)
         for publisher in self._publishers:
             publisher.publish(event)
 
-    async def _listen(self) -> None:
-        """Frames in; closed segments out to :meth:`_judge`."""
-        try:
-            async for audio in self._source:
-                await self._hear(audio)
-        except CaptureError as error:
-            # Raised by run() once what was said before the device failed has been published.
-            self._failure = error
-        for output in self._segmenter.flush():
-            await self._advance(output)
-        await self._closed.put(None)
-
-    async def _hear(self, audio: AudioFrame | AudioGap | DeviceHappening) -> None:
-        if isinstance(audio, DeviceHappening):
-            self._dropped["gaps"] += isinstance(audio, DeviceLost)
-            self._announce(audio)
-            return
-        if isinstance(audio, AudioGap):
-            self._clock = audio.start + audio.length
-            self._lateness.forget()
-            self._dropped["samples"] += audio.length
-            if audio.reason != "lost":  # which the source has told itself
-                self._dropped["gaps"] += 1
-                self._announce(DeviceOverflow(self._source.name, 1, audio.length))
-        else:
-            if self._muted != (self._muted_at is not None):
-                await self._switch_mute(audio.start)
-            self._clock = audio.start + len(audio.samples)
-            self._lateness.heard(self._clock, time.perf_counter())
-            if self._muted:
-                return
-        for output in self._segmenter.push(audio):
-            await self._advance(output)
-
     def _obey(self, command: Command) -> None:
-        match command:
-            case Mute():
-                self._muted = True  # in effect with the next frame
-            case Unmute():
-                self._muted = False
-            case Mark(text=text):
-                self._announce(Marked(text, self._clock))
-            case Reset():
-                self._inference.reset()
-                self._state.reset()
-
-    async def _switch_mute(self, now: int) -> None:
-        """What is said while muted is lost on purpose: a gap, which closes an open segment."""
-        active = self._muted_at is None
-        if self._muted_at is None:
-            began = self._muted_at = now
-            self._mutes += 1
-        else:
-            began, self._muted_at = self._muted_at, None
-        gap = AudioGap(began, now - began, "muted")
-        for output in self._segmenter.push(gap):
-            await self._advance(output)
-        self._announce(
-            DeviceMuted(self._source.name, active, self._mutes, gap.length, by="command")
-        )
-
-    async def _advance(self, output: SegmenterOutput) -> None:
-        match output:
-            case SpeechStarted(utterance=utterance, start=start):
-                self._inference.begin()
-                if self._transcriber is not None:
-                    self._transcriber.begin(utterance, start)
-                self._announce(SpeechBegan(utterance, start))
-            case SpeechAudio(samples=samples):
-                self._throw_away()
-                self._inference.feed(samples)
-                if self._transcriber is not None:
-                    self._transcriber.feed(samples)
-                    if not self._source.live:
-                        await self._transcriber.wait_ready()
-                await self._say_so_far()
-            case SpeechPaused(end=end):
-                self._drop_provisional()
-                self._prepared = self._begin_judgement(end, self._inference.so_far())
-            case Segment():
-                await self._close(output)
-
-    async def _say_so_far(self) -> None:
-        """Where it is time, and nothing of the kind is still being worked out: judge the voice so far."""
-        if self._provisional is not None and not self._provisional.done():
-            return
-        if not self._schedule.due(self._clock, self._segmenter.speech_samples):
-            return
-        segment = self._segmenter.so_far()
-        if segment is not None:
-            work = self._announce_so_far(segment, self._inference.so_far())
-            self._provisional = self._tasks.create_task(work, name="provisional")
-            if not self._source.live:
-                await self._provisional
-
-    async def _announce_so_far(self, segment: Segment, heard: HeardSegment) -> None:
-        begun_s = time.perf_counter()
-        verdict = await self._inference.judge(heard, None)
-        judged_s = time.perf_counter()
-        if not verdict.modalities:  # only words were asked for
-            return
-        so_far = UtteranceEmotion(
-            segment=segment,
-            verdict=verdict,
-            transcript=None,
-            abstained=reasons(segment, None, verdict, self._abstention),
-            latency=Latency(
-                endpoint=0.0,
-                asr=0.0,
-                inference=(judged_s - begun_s) * 1000,
-                publish=(time.perf_counter() - judged_s) * 1000,
-            ),
-            model=self._ensemble.model,
-        )
-        self._announce(ProvisionalEmotion(so_far))
-
-    def _drop_provisional(self) -> None:
-        """The final verdict comes first: what has not been worked out by now never will be."""
-        if self._provisional is not None:
-            self._provisional.cancel()
-            self._provisional = None
-
-    def _throw_away(self) -> None:
-        """Speech goes on: what was prepared for its end is of no use."""
-        if self._prepared is not None:
-            self._prepared.cancel()
-            self._prepared = None
-            if self._transcriber is not None:
-                self._transcriber.resume()
-
-    async def _close(self, segment: Segment) -> None:
-        closed_s = time.perf_counter()
-        late_s = self._lateness.of(segment.closed_at, closed_s) if self._source.live else 0.0
-        self._drop_provisional()
-        self._announce(SpeechEnded(segment.utterance, segment.start, segment.end))
-        heard = self._inference.close()
-        judgement = self._prepared or self._begin_judgement(segment.end, heard)
-        self._prepared = None
-        await self._closed.put(_ClosedSegment(segment, judgement, late_s, closed_s))
-
-    def _begin_judgement(self, end: int, heard: HeardSegment) -> asyncio.Task[_Judgement]:
-        """Finish the recogniser at ``end``, and start to work out what the segment leads to."""
-        transcript = None if self._transcriber is None else self._transcriber.finish(end)
-        return self._tasks.create_task(self._work_out(heard, transcript), name="judgement")
-
-    async def _work_out(
-        self, heard: HeardSegment, recognition: Awaitable[Transcript | None] | None
-    ) -> _Judgement:
-        transcript = None if recognition is None else await recognition
-        heard_s = time.perf_counter()
-        words = None
-        if transcript is not None and readable(transcript, self._abstention):
-            words = [word.word for word in transcript.words]
-        verdict = await self._inference.judge(heard, words)
-        return _Judgement(verdict, transcript, heard_s, time.perf_counter())
-
-    async def _judge(self) -> None:
-        """Closed segments in, in order; one utterance event out for each."""
-        while (closed := await self._closed.get()) is not None:
-            self._utterances += 1
-            utterance = await self._verdict(closed)
-            self._announce(utterance)
-            change = self._state.update(utterance)
-            if change is not None:
-                self._announce(change)
-
-    async def _verdict(self, closed: _ClosedSegment) -> UtteranceEmotion:
-        segment, judgement = closed.segment, await closed.judgement
-        transcript, verdict = judgement.transcript, judgement.verdict
-        if self._transcriber is not None and transcript is None:
-            self._dropped["transcripts"] += 1
-        # What was prepared before the decision took no time after it.
-        heard_s = max(judgement.heard_s, closed.closed_s)
-        judged_s = max(judgement.judged_s, closed.closed_s)
-        abstained = reasons(segment, transcript, verdict, self._abstention)
-        return UtteranceEmotion(
-            segment=segment,
-            verdict=verdict,
-            transcript=transcript,
-            abstained=abstained,
-            latency=Latency(
-                endpoint=(segment.closed_at - segment.speech_end) * 1000 / SAMPLE_RATE_HZ
-                + closed.late_s * 1000,
-                asr=(heard_s - closed.closed_s) * 1000,
-                inference=(judged_s - heard_s) * 1000,
-                publish=(time.perf_counter() - judged_s) * 1000,
-            ),
-            model=self._ensemble.model,
-        )
+        streams = self._reception.active
+        if command.stream is not None:
+            streams = [stream for stream in streams if stream.name == command.stream]
+            if not streams:
+                raise CommandError("unknown_stream", f"there is no stream {command.stream!r} now")
+        for stream in streams:
+            stream.obey(command)

@@ -31,7 +31,7 @@ class Part(Protocol):
 
 
 class AudioSource(Part, Protocol):
-    """Audio of one stream: a device, a file or a pipe."""
+    """Audio of one stream: a device, a file, a pipe or a client."""
 
     @property
     def name(self) -> str:
@@ -71,6 +71,10 @@ class Transcriber(Part, Protocol):
 
     async def wait_ready(self) -> None:
         """Wait until little of what was fed is left to do. For sources that can be made to wait."""
+        ...
+
+    async def partial(self) -> str:
+        """Words of the open segment so far; none where the recogniser failed on it."""
         ...
 
     def finish(self, end: int) -> Awaitable[Transcript | None]:

@@ -14,6 +14,7 @@ from monitor.abstention import AbstentionSettings
 from monitor.asr import AsrSettings
 from monitor.capture import CaptureSettings
 from monitor.heard_voice import AdaptationSettings
+from monitor.incoming import AudioSettings
 from monitor.provisional import ProvisionalSettings
 from monitor.publish.journal import JournalSettings
 from monitor.publish.mqtt import MqttSettings
@@ -55,8 +56,8 @@ class MonitorSettings:
 
     node: str = ""
     """Name of this machine in sources and topics; empty for the host name."""
-    stream: str = "mic"
-    """Name of the audio stream in sources and topics."""
+    stream: tuple[str, ...] | str = "mic"
+    """Name of the audio stream in sources and topics; a list for several. Those without one are numbered."""
     transcript: bool = True
     """False leaves the recognised words out of every event; they still inform the verdict."""
     log_format: Literal["text", "json"] = "text"
@@ -71,16 +72,27 @@ class MonitorSettings:
     state: StateSettings = field(default_factory=StateSettings)
     provisional: ProvisionalSettings = field(default_factory=ProvisionalSettings)
     journal: JournalSettings = field(default_factory=JournalSettings)
+    audio: AudioSettings = field(default_factory=AudioSettings)
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
     mqtt: MqttSettings = field(default_factory=MqttSettings)
 
     def __post_init__(self) -> None:
-        for name, value in (("node", self.node), ("stream", self.stream)):
+        names = [("node", self.node), *(("stream", name) for name in self.stream_names)]
+        for name, value in names:
             if not re.fullmatch(r"[a-zA-Z0-9_-]*", value) or (name == "stream" and not value):
                 raise ValueError(
                     f"{name} ({value!r}) must be made of letters, digits, '_' and '-': "
                     "it becomes part of topics and source names."
                 )
+        if len(set(self.stream_names)) != len(self.stream_names):
+            raise ValueError(
+                f"stream ({', '.join(self.stream_names)}) names one twice: events would not tell them apart."
+            )
+
+    @property
+    def stream_names(self) -> tuple[str, ...]:
+        """Names of the streams that have been given one."""
+        return (self.stream,) if isinstance(self.stream, str) else self.stream
 
     def digest(self) -> str:
         """``sha256:...`` of all settings but the broker's address, which may hold a password."""

@@ -143,8 +143,13 @@ def _query() -> Json:
             },
             "since": {
                 "type": "string",
-                "pattern": "^[0-9]{1,20}$",
-                "description": "Sequence of the last event that the client had.",
+                "pattern": "^([a-zA-Z0-9_-]+:)?[0-9]{1,20}(,([a-zA-Z0-9_-]+:)?[0-9]{1,20})*$",
+                "description": "Sequence of the last event that the client had, after STREAM: where it is not "
+                "the first stream's; with commas between those of several streams.",
+            },
+            "stream": {
+                "type": "string",
+                "description": "Names of the streams that are wanted, with commas between; all where it is left out.",
             },
             "transcript": {
                 "type": "string",

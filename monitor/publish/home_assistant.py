@@ -1,10 +1,11 @@
-"""Home Assistant discovery: the monitor as a device with four entities, found by itself.
+"""Home Assistant discovery: the monitor as a device with five entities a stream, found by itself.
 
 As https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload documents it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from monitor.publish.wire import to_json
@@ -19,20 +20,44 @@ def discovery_topic(discovery_prefix: str, node: str) -> str:
     return f"{discovery_prefix}/device/{node}/config"
 
 
-def discovery(node: str, stream: str, prefix: str, version: str) -> bytes:
+def discovery(node: str, streams: Sequence[str], prefix: str, version: str) -> bytes:
     """The device and its entities, as JSON.
 
     Args:
         node: Name of this machine.
-        stream: Name of the audio stream.
+        streams: Names of its audio streams; of several, each entity's name begins with its stream's.
         prefix: First part of the monitor's topics.
         version: Of the monitor.
     """
-    topic = f"{prefix}/{node}/{stream}"
-    command = f"{prefix}/{node}/cmd"
-    device = f"stser_{node}_{stream}"
+    device = f"stser_{node}_{streams[0]}" if streams else f"stser_{node}"
+    components: dict[str, dict[str, Any]] = {}
+    for stream in streams:
+        for name, component in _entities(f"{prefix}/{node}", stream).items():
+            if len(streams) > 1:
+                component["name"] = f"{stream} {component['name'].lower()}"
+            component["unique_id"] = f"stser_{node}_{stream}_{name}"
+            components[name if stream == streams[0] else f"{stream}_{name}"] = component
+    return to_json(
+        {
+            "device": {
+                "identifiers": [device],
+                "name": f"STSER Monitor {node}",
+                "model": "STSER Monitor",
+                "sw_version": version,
+            },
+            "origin": {"name": "stser-monitor", "sw_version": version},
+            "components": components,
+            "availability_topic": f"{prefix}/{node}/availability",
+            "qos": 1,
+        }
+    )
+
+
+def _entities(node_topic: str, stream: str) -> dict[str, dict[str, Any]]:
+    """Of one stream."""
+    topic = f"{node_topic}/{stream}"
     options = [*(emotion.value for emotion in EMOTIONS), "uncertain"]
-    components: dict[str, dict[str, Any]] = {
+    return {
         "emotion": {
             "platform": "sensor",
             "name": "Emotion",
@@ -76,28 +101,12 @@ def discovery(node: str, stream: str, prefix: str, version: str) -> bytes:
             "platform": "switch",
             "name": "Mute",
             "icon": "mdi:microphone-off",
-            "command_topic": command,
-            "payload_on": '{"type":"mute"}',
-            "payload_off": '{"type":"unmute"}',
+            "command_topic": f"{node_topic}/cmd",
+            "payload_on": to_json({"type": "mute", "stream": stream}).decode(),
+            "payload_off": to_json({"type": "unmute", "stream": stream}).decode(),
             "state_topic": f"{topic}/event/device.muted",
             "value_template": "{{ 'ON' if value_json.data.active else 'OFF' }}",
             "state_on": "ON",
             "state_off": "OFF",
         },
     }
-    for name, component in components.items():
-        component["unique_id"] = f"{device}_{name}"
-    return to_json(
-        {
-            "device": {
-                "identifiers": [device],
-                "name": f"STSER Monitor {node}",
-                "model": "STSER Monitor",
-                "sw_version": version,
-            },
-            "origin": {"name": "stser-monitor", "sw_version": version},
-            "components": components,
-            "availability_topic": f"{prefix}/{node}/availability",
-            "qos": 1,
-        }
-    )

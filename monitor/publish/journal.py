@@ -1,4 +1,4 @@
-"""The events of one stream as they were announced, kept for whoever missed them.
+"""The events of all streams as they were announced, kept for whoever missed them.
 
 Every event is committed here before any channel has it. So a WebSocket client that comes back can
 be told what it missed (``since``), the MQTT publisher drains what the broker has not had, and the
@@ -8,13 +8,11 @@ numbering goes on where it stopped, even after ``kill -9``. SQLite in WAL mode; 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,18 +20,19 @@ from typing import Final, Self
 
 from monitor.errors import UsageError
 from monitor.events import WireEvent
+from monitor.publish.journal_file import (
+    COPIED,
+    JournalInUseError,
+    checkpoint,
+    copy,
+    in_memory,
+    locked,
+    opened,
+)
 from monitor.publish.outbox import Lost, Message
 
 logger = logging.getLogger(__name__)
 
-VERSION: Final = 1
-"""Of the tables below; another one is refused."""
-MEMORY: Final = ":memory:"
-_TABLES: Final = (
-    "CREATE TABLE events (sequence INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL)",
-    "CREATE TABLE delivered (consumer TEXT PRIMARY KEY, sequence INTEGER NOT NULL)",
-    "CREATE TABLE journal (source TEXT NOT NULL)",
-)
 _EXPIRE_EVERY: Final = 64
 _CHECKPOINT_EVERY: Final = 256
 _TRY_DISK_AGAIN_S: Final = 30.0
@@ -59,26 +58,27 @@ class JournalSettings:
 
 
 class Journal:
-    """The newest events of one source. Used on the event loop's thread; a commit does not wait for the disk.
+    """The newest events of one machine's streams. Used on the event loop's thread; a commit does not wait for
+    the disk.
 
     Where the disk is full or fails, events are kept in memory until it can be written again.
 
     Args:
         path: The file; None keeps everything in memory.
-        source: CloudEvents source; a file belongs to one source.
+        node: The machine; a file belongs to one.
         settings: How much is kept.
         clock: Seconds since the epoch, for the age.
         required: False keeps events in memory, and says so, where another process has the file.
 
     Raises:
-        UsageError: On entry, where the file belongs to another source, another version or another
+        UsageError: On entry, where the file belongs to another machine, another version or another
             process, or cannot be opened.
     """
 
     def __init__(
         self,
         path: Path | None,
-        source: str,
+        node: str,
         settings: JournalSettings,
         clock: Callable[[], float] = time.time,
         *,
@@ -86,7 +86,7 @@ class Journal:
     ) -> None:
         self._path = path
         self._required = required
-        self.source = source
+        self._node = node
         self._settings = settings
         self._clock = clock
         self._lock: int | None = None
@@ -94,12 +94,18 @@ class Journal:
         self._failed_at: float | None = None
         """When the disk failed last; None while it works."""
         self._checkpoint: asyncio.Task[None] | None = None
-        self._newest = 0
+        self._sources: dict[str, _Source] = {}
+        self._appended = 0
 
     @property
-    def newest(self) -> int:
-        """Sequence of the newest event; 0 where there has been none."""
-        return self._newest
+    def sources(self) -> tuple[str, ...]:
+        """CloudEvents sources that have had events, those of earlier runs first."""
+        return tuple(self._sources)
+
+    def newest(self, source: str) -> int:
+        """Sequence of the source's newest event; 0 where there has been none."""
+        known = self._sources.get(source)
+        return 0 if known is None else known.newest
 
     @property
     def durable(self) -> bool:
@@ -109,8 +115,8 @@ class Journal:
     async def __aenter__(self) -> Self:
         if self._path is not None:
             self._open(self._path)
-        self._database = self._disk or _in_memory(self.source)
-        self._newest = self._last_row()
+        self._database = self._disk or in_memory(self._node)
+        self._sources = _read_sources(self._database)
         return self
 
     async def __aexit__(
@@ -131,58 +137,82 @@ class Journal:
 
     def append(self, event: WireEvent) -> None:
         """Keep an event. Returns when it would survive the process."""
-        row = (event.sequence, self._clock(), event.kind, event.body)
         if self._failed_at is not None and self._clock() - self._failed_at > _TRY_DISK_AGAIN_S:
             self._return_to_disk()
         try:
-            self._insert(row)
+            self._insert(event)
         except sqlite3.Error as error:
             self._leave_disk(error)
-            self._insert(row)
-        self._newest = event.sequence
-        if event.sequence % _EXPIRE_EVERY == 0:
+            self._insert(event)
+        self._sources[event.source].newest = event.sequence
+        self._appended += 1
+        if self._appended % _EXPIRE_EVERY == 0:
             self._expire()
-        if event.sequence % _CHECKPOINT_EVERY == 0 and self.durable:
+        if self._appended % _CHECKPOINT_EVERY == 0 and self.durable:
             self._start_checkpoint()
 
-    def after(self, sequence: int, limit: int = 100) -> list[Message | Lost]:
+    def after(self, source: str, sequence: int, limit: int = 100) -> list[Message | Lost]:
         """What came after an event, oldest first, with what is no longer kept in its place.
 
         Args:
+            source: Whose events.
             sequence: Of the last event that is known; 0 for none.
             limit: Rows to read at most.
         """
+        known = self._sources.get(source)
+        if known is None or sequence >= known.newest:
+            return []
         found: list[Message | Lost] = []
         try:
             rows = self._database.execute(
-                "SELECT sequence, kind, body FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?",
-                (sequence, limit),
+                "SELECT sequence, kind, body FROM events WHERE source = ? AND sequence > ? "
+                "ORDER BY sequence LIMIT ?",
+                (known.id, sequence, limit),
             ).fetchall()
         except sqlite3.Error as error:
             logger.error("the journal %s cannot be read: %s", self._path, error)
             rows = []
         for number, kind, body in rows:
             if number > sequence + 1:
-                found.append(self._lost(sequence + 1, number - 1))
-            found.append(Message(self.source, kind, number, body))
+                found.append(_lost(source, sequence + 1, number - 1))
+            found.append(Message(source, kind, number, body))
             sequence = number
-        if len(rows) < limit and sequence < self._newest:
-            found.append(self._lost(sequence + 1, self._newest))
+        if len(rows) < limit and sequence < known.newest:
+            found.append(_lost(source, sequence + 1, known.newest))
         return found
 
-    def delivered_to(self, consumer: str) -> int:
-        """Sequence of the last event that a consumer has had; the newest for one that is new."""
-        row = self._database.execute(
-            "SELECT sequence FROM delivered WHERE consumer = ?", (consumer,)
-        ).fetchone()
-        return self._newest if row is None else min(int(row[0]), self._newest)
+    def register(self, consumer: str) -> None:
+        """Remember from now on what a consumer has had. One that is new has no need of what was before."""
+        try:
+            with self._database:
+                if self._database.execute(
+                    "INSERT OR IGNORE INTO consumers VALUES (?)", (consumer,)
+                ).rowcount:
+                    self._database.executemany(
+                        "INSERT INTO delivered VALUES (?, ?, ?)",
+                        [(consumer, known.id, known.newest) for known in self._sources.values()],
+                    )
+        except sqlite3.Error as error:
+            logger.warning("the journal cannot remember what %s has had: %s", consumer, error)
 
-    def set_delivered(self, consumer: str, sequence: int) -> None:
-        """A consumer has had everything up to this event."""
+    def delivered_to(self, consumer: str, source: str) -> int:
+        """Sequence of the last event of a source that a registered consumer has had; 0 for none."""
+        known = self._sources.get(source)
+        if known is None:
+            return 0
+        row = self._database.execute(
+            "SELECT sequence FROM delivered WHERE consumer = ? AND source = ?",
+            (consumer, known.id),
+        ).fetchone()
+        return 0 if row is None else min(int(row[0]), known.newest)
+
+    def set_delivered(self, consumer: str, source: str, sequence: int) -> None:
+        """A consumer has had everything of a source up to this event."""
         try:
             with self._database:
                 self._database.execute(
-                    "INSERT OR REPLACE INTO delivered VALUES (?, ?)", (consumer, sequence)
+                    "INSERT OR REPLACE INTO delivered VALUES (?, ?, ?)",
+                    (consumer, self._sources[source].id, sequence),
                 )
         except sqlite3.Error as error:
             # At worst the consumer gets some events once more after a restart.
@@ -191,45 +221,64 @@ class Journal:
     def waiting(self) -> dict[str, int]:
         """Events that each consumer that reads from here has not had yet."""
         try:
-            rows = self._database.execute("SELECT consumer, sequence FROM delivered").fetchall()
+            rows = self._database.execute("SELECT name FROM consumers").fetchall()
+            return {
+                str(consumer): sum(
+                    known.newest - self.delivered_to(consumer, source)
+                    for source, known in self._sources.items()
+                )
+                for (consumer,) in rows
+            }
         except sqlite3.Error:
             return {}
-        return {str(consumer): self._newest - int(sequence) for consumer, sequence in rows}
 
     def _open(self, path: Path) -> None:
         try:
-            self._lock = _locked(path)
+            self._lock = locked(path)
         except JournalInUseError as error:
             if self._required:
                 raise
             logger.warning("%s Until then its events are kept in memory only.", error)
             return
         try:
-            self._disk = _opened(path, self.source)
+            self._disk = opened(path, self._node)
         except UsageError:
             os.close(self._lock)
             raise
 
-    def _lost(self, first: int, last: int) -> Lost:
-        return Lost(self.source, first, last, last - first + 1)
-
-    def _last_row(self) -> int:
-        (newest,) = self._database.execute("SELECT max(sequence) FROM events").fetchone()
-        return int(newest or 0)
-
-    def _insert(self, row: tuple[int, float, str, bytes]) -> None:
+    def _insert(self, event: WireEvent) -> None:
+        known = self._sources.get(event.source)
         with self._database:
-            self._database.execute("INSERT INTO events VALUES (?, ?, ?, ?)", row)
+            if known is None:
+                known = self._add_source(event.source)
+            self._database.execute(
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
+                (known.id, event.sequence, self._clock(), event.kind, event.body),
+            )
+        self._sources[event.source] = known
+
+    def _add_source(self, name: str) -> _Source:
+        row = self._database.execute("INSERT INTO sources VALUES (NULL, ?, 0)", (name,))
+        assert row.lastrowid is not None
+        return _Source(row.lastrowid, 0)
 
     def _expire(self) -> None:
-        """Delete what is too old or too much; the newest event stays, for the numbering."""
+        """Delete what is too old or too much; the numbering stays."""
         settings = self._settings
         before = self._clock() - settings.max_age_h * 3_600
         try:
             with self._database:
+                self._database.executemany(
+                    "UPDATE sources SET newest = ? WHERE id = ?",
+                    [(known.newest, known.id) for known in self._sources.values()],
+                )
                 self._database.execute(
-                    "DELETE FROM events WHERE sequence < ? AND (at < ? OR sequence <= ?)",
-                    (self._newest, before, self._newest - settings.max_events),
+                    # Rows lie in the order of time: the search ends at the first that stays.
+                    "DELETE FROM events WHERE rowid < max("
+                    "coalesce((SELECT rowid FROM events WHERE at >= ? ORDER BY rowid LIMIT 1), "
+                    "(SELECT max(rowid) + 1 FROM events)), "
+                    "(SELECT max(rowid) + 1 FROM events) - ?)",
+                    (before, settings.max_events),
                 )
         except sqlite3.Error as error:
             logger.warning("old events could not be deleted from the journal: %s", error)
@@ -246,26 +295,18 @@ class Journal:
             error,
         )
         self._failed_at = self._clock()
-        self._database = _in_memory(self.source)
+        self._database = in_memory(self._node)
         with self._database:
-            self._database.executemany(
-                "INSERT INTO delivered VALUES (?, ?)",
-                self._disk.execute("SELECT consumer, sequence FROM delivered").fetchall(),
-            )
+            for table in ("sources", "consumers", "delivered"):
+                copy(table, self._disk, self._database)
 
     def _return_to_disk(self) -> None:
         assert self._disk is not None
         memory = self._database
         try:
             with self._disk:
-                for table in ("events", "delivered"):
-                    rows = memory.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608
-                    if rows:
-                        marks = ", ".join("?" * len(rows[0]))
-                        self._disk.executemany(
-                            f"INSERT OR REPLACE INTO {table} VALUES ({marks})",  # noqa: S608
-                            rows,
-                        )
+                for table in COPIED:
+                    copy(table, memory, self._disk)
         except sqlite3.Error:
             self._failed_at = self._clock()
             return
@@ -278,7 +319,7 @@ class Journal:
         assert self._path is not None
         if self._checkpoint is None or self._checkpoint.done():
             self._checkpoint = asyncio.get_running_loop().create_task(
-                asyncio.to_thread(_checkpoint, self._path)
+                asyncio.to_thread(checkpoint, self._path)
             )
 
 
@@ -288,98 +329,21 @@ def journal_path(node: str, stream: str) -> Path:
     return Path(state).expanduser() / "stser-monitor" / f"{node}.{stream}.sqlite3"
 
 
-def _locked(path: Path) -> int:
-    """Hold the file for this process alone; the descriptor to close in the end."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Created here, so that no other user can ever read it; SQLite's own files take its mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise UsageError(
-            f"--journal {path}: cannot be written ({error.strerror}). Name a file in a folder that you may "
-            "write to, or 'off'."
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise JournalInUseError(
-            f"--journal {path}: another monitor is writing it. Give each stream a name of its own with "
-            "--stream, or name another file."
-        ) from error
-    return descriptor
+@dataclass(slots=True)
+class _Source:
+    """What is known of one source's events."""
+
+    id: int
+    newest: int
 
 
-class JournalInUseError(UsageError):
-    """Another process holds the file."""
-
-
-def _opened(path: Path, source: str) -> sqlite3.Connection:
-    try:
-        database = _connected(str(path))
-    except sqlite3.Error as error:
-        raise _damaged(path, error) from error
-    try:
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version == 0 and not database.execute("SELECT * FROM sqlite_master").fetchall():
-            _create(database, source)
-        elif version != VERSION:
-            raise UsageError(
-                f"--journal {path}: has version {version}, and this monitor writes version {VERSION}. Move the file "
-                "away; a new one is begun."
-            )
-        (owner,) = database.execute("SELECT source FROM journal").fetchone()
-        if owner != source:
-            raise UsageError(
-                f"--journal {path}: belongs to {owner}, not to {source}. Name another file, or the node "
-                "and stream that it belongs to."
-            )
-    except sqlite3.Error as error:
-        database.close()
-        raise _damaged(path, error) from error
-    except UsageError:
-        database.close()
-        raise
-    return database
-
-
-def _damaged(path: Path, error: sqlite3.Error) -> UsageError:
-    return UsageError(
-        f"--journal {path}: is not a journal, or damaged ({error}). Move the file away; a new one is begun."
+def _read_sources(database: sqlite3.Connection) -> dict[str, _Source]:
+    rows = database.execute(
+        "SELECT name, id, max(newest, coalesce("
+        "(SELECT max(sequence) FROM events WHERE events.source = sources.id), 0)) FROM sources"
     )
+    return {str(name): _Source(int(number), int(newest)) for name, number, newest in rows}
 
 
-def _in_memory(source: str) -> sqlite3.Connection:
-    database = _connected(MEMORY)
-    _create(database, source)
-    return database
-
-
-def _create(database: sqlite3.Connection, source: str) -> None:
-    """All tables or none, whenever the process is killed."""
-    database.execute("BEGIN")
-    for table in _TABLES:
-        database.execute(table)
-    database.execute("INSERT INTO journal VALUES (?)", (source,))
-    database.execute(f"PRAGMA user_version = {VERSION}")
-    database.commit()
-
-
-def _connected(path: str) -> sqlite3.Connection:
-    database = sqlite3.connect(path)
-    # The log survives the process without waiting for the disk; a power cut may cost the last seconds.
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = NORMAL")
-    database.execute("PRAGMA wal_autocheckpoint = 0")
-    # Deleted words are overwritten, not just forgotten.
-    database.execute("PRAGMA secure_delete = ON")
-    return database
-
-
-def _checkpoint(path: Path) -> None:
-    try:
-        with closing(sqlite3.connect(path)) as database:
-            database.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    except sqlite3.Error as error:
-        logger.debug("the journal's log stays long: %s", error)
+def _lost(source: str, first: int, last: int) -> Lost:
+    return Lost(source, first, last, last - first + 1)

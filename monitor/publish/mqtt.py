@@ -1,8 +1,8 @@
 """Events to an MQTT 5 broker, by an own reconnecting loop around aiomqtt.
 
-Topics below ``<prefix>/<node>/<stream>``: ``event/<kind>`` (QoS 1, not retained, with expiry) and ``state`` (retained);
-``<prefix>/<node>/availability`` (``online``/``offline``, retained, also the will); and commands on
-``<prefix>/<node>/cmd``.
+Topics of each stream are below ``<prefix>/<node>/<stream>``: ``event/<kind>`` (QoS 1, not retained, with expiry) and
+``state`` (retained). Of the machine: ``<prefix>/<node>/availability`` (``online``/``offline``, retained, the will too),
+and commands on ``<prefix>/<node>/cmd``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import os
 import random
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -31,7 +32,7 @@ from monitor.events import WireEvent
 from monitor.publish.home_assistant import STATUS, discovery, discovery_topic
 from monitor.publish.journal import Journal
 from monitor.publish.outbox import Lost, Message
-from monitor.publish.wire import gap
+from monitor.publish.wire import gap, stream_of
 
 logger = logging.getLogger(__name__)
 
@@ -86,24 +87,35 @@ class MqttSettings:
 
 
 class MqttPublisher:
-    """Delivers in order, at least once, and waits out a broker that is away.
+    """Delivers each stream's events in order, at least once, and waits out a broker that is away.
+
+    Args:
+        settings: Of the broker.
+        node: Name of this machine.
+        streams: Names of those that Home Assistant is told of.
+        journal: Has the events, and what the broker has had.
+        desk: Takes commands.
 
     Raises:
         PublishError: On creation, where the address is not one of a broker.
     """
 
     def __init__(
-        self, settings: MqttSettings, node: str, stream: str, journal: Journal, desk: CommandDesk
+        self,
+        settings: MqttSettings,
+        node: str,
+        streams: Sequence[str],
+        journal: Journal,
+        desk: CommandDesk,
     ) -> None:
         self._settings = settings
         self._journal = journal
         self._desk = desk
-        self._node, self._stream = node, stream
+        self._node, self._streams = node, streams
         self._address = _address(settings.url or "")
         self._password = _read_password(settings, self._address)
         self._tls = _tls_context(settings, self._address)
         self._name = f"mqtt://{self._address.hostname}:{self._port}/{settings.prefix}"
-        self._stream_topic = f"{settings.prefix}/{node}/{stream}"
         self._availability = f"{settings.prefix}/{node}/availability"
         self._commands = f"{settings.prefix}/{node}/cmd"
         self._wakeup = asyncio.Event()
@@ -111,8 +123,7 @@ class MqttPublisher:
         self._closing = False
 
     async def __aenter__(self) -> Self:
-        self._position = self._journal.delivered_to(self._name)
-        self._journal.set_delivered(self._name, self._position)
+        self._journal.register(self._name)
         self._task = asyncio.create_task(self._run(), name="mqtt")
         return self
 
@@ -137,7 +148,7 @@ class MqttPublisher:
     @property
     def waiting(self) -> int:
         """Events that the broker has not had yet."""
-        return self._journal.newest - self._position
+        return self._journal.waiting().get(self._name, 0)
 
     async def check(self) -> None:
         """Connect and leave again; no topic changes.
@@ -207,7 +218,7 @@ class MqttPublisher:
         settings = self._settings
         await client.publish(
             discovery_topic(settings.ha_prefix, self._node),
-            discovery(self._node, self._stream, settings.prefix, version("stser-monitor")),
+            discovery(self._node, self._streams, settings.prefix, version("stser-monitor")),
             qos=1,
             retain=True,
         )
@@ -216,20 +227,28 @@ class MqttPublisher:
         """Hand over what the journal has; returns when that is all and the monitor ends."""
         await client.publish(self._availability, "online", qos=1, retain=True)
         try:
-            while not (self._closing and not self.waiting):
+            while True:
                 self._wakeup.clear()
-                for item in self._journal.after(self._position):
-                    await self._send(client, item)
-                    # Only when the broker has it: a crash repeats one event, and loses none.
-                    self._position = item.last if isinstance(item, Lost) else item.sequence
-                    self._journal.set_delivered(self._name, self._position)
-                if not self._closing and not self.waiting:
-                    await self._wakeup.wait()
+                if [s for s in self._journal.sources if await self._deliver_some(client, s)]:
+                    continue
+                if self._closing:
+                    break
+                await self._wakeup.wait()
         except asyncio.CancelledError:
             with contextlib.suppress(aiomqtt.MqttError):
                 await self._say_goodbye(client)
             raise
         await self._say_goodbye(client)
+
+    async def _deliver_some(self, client: aiomqtt.Client, source: str) -> bool:
+        """Hand over some of what a source has said; False where the broker has it all."""
+        items = self._journal.after(source, self._journal.delivered_to(self._name, source))
+        for item in items:
+            await self._send(client, item)
+            # Only when the broker has it: a crash repeats one event, and loses none.
+            position = item.last if isinstance(item, Lost) else item.sequence
+            self._journal.set_delivered(self._name, source, position)
+        return bool(items)
 
     async def _say_goodbye(self, client: aiomqtt.Client) -> None:
         """The will is for who vanishes: an orderly end takes it back and has to say so itself."""
@@ -241,16 +260,17 @@ class MqttPublisher:
             kind, body = "stream.gap", gap(item, "expired", datetime.now(UTC))
         else:
             kind, body = item.kind, item.body
+        topic = f"{self._settings.prefix}/{self._node}/{stream_of(item.source)}"
         if kind == "emotion.state":
             await client.publish(
-                f"{self._stream_topic}/state",
+                f"{topic}/state",
                 body,
                 qos=1,
                 retain=True,
                 properties=_properties(None),
             )
         await client.publish(
-            f"{self._stream_topic}/event/{kind}",
+            f"{topic}/event/{kind}",
             body,
             qos=1,
             properties=_properties(self._settings.expiry_s),

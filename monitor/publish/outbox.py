@@ -51,7 +51,8 @@ class Outbox:
     def __init__(self, capacity: int) -> None:
         self._waiting: deque[Message] = deque()
         self._capacity = capacity
-        self._lost: Lost | None = None
+        self._lost: dict[str, Lost] = {}
+        """By source."""
         self._dropped = 0
 
     @property
@@ -70,8 +71,8 @@ class Outbox:
 
     def first(self) -> Message | Lost | None:
         """What the consumer must hear next; None where there is nothing."""
-        if self._lost is not None:
-            return self._lost
+        for lost in self._lost.values():
+            return lost
         return self._waiting[0] if self._waiting else None
 
     def delivered(self, item: Message | Lost) -> None:
@@ -79,15 +80,18 @@ class Outbox:
         if isinstance(item, Message):
             if self._waiting and self._waiting[0] is item:
                 self._waiting.popleft()
-        elif self._lost is not None:
-            rest = self._lost.count - item.count
-            self._lost = replace(self._lost, first=item.last + 1, count=rest) if rest else None
+        elif (lost := self._lost.pop(item.source, None)) is not None:
+            rest = lost.count - item.count
+            if rest:
+                self._lost[item.source] = replace(lost, first=item.last + 1, count=rest)
 
     def _lose(self, message: Message) -> None:
         if not message.sequence:  # said in passing: nobody is told that it was missed
             return
         self._dropped += 1
-        if self._lost is None:
-            self._lost = Lost(message.source, message.sequence, message.sequence, 1)
-        else:
-            self._lost = replace(self._lost, last=message.sequence, count=self._lost.count + 1)
+        lost = self._lost.get(message.source)
+        self._lost[message.source] = (
+            Lost(message.source, message.sequence, message.sequence, 1)
+            if lost is None
+            else replace(lost, last=message.sequence, count=lost.count + 1)
+        )

@@ -101,8 +101,9 @@ class WireEncoder:
                     "it becomes part of topics and source names."
                 )
         self.source: Final = f"/stser/{node}/{stream}"
+        self.transcript: Final = transcript
+        """Whether events hold the words."""
         self._clock = clock
-        self._transcript = transcript
         self._sequence = 0
         self._provisional = 0
         # Without a journal every run starts at 1, so the identifier needs something of the run.
@@ -115,7 +116,7 @@ class WireEncoder:
     def encode(self, happening: Happening) -> WireEvent:
         """The next event of this source."""
         kind, data = _encode(happening)
-        if not self._transcript:
+        if not self.transcript:
             data = without_transcript(data)
         if isinstance(happening, ProvisionalEmotion):
             self._provisional += 1
@@ -134,6 +135,11 @@ class WireEncoder:
         )
         sequence = self._sequence if numbered else 0
         return WireEvent(self.source, f"{PREFIX}{kind}.v1", sequence, body, happening)
+
+
+def stream_of(source: str) -> str:
+    """The stream's name in a CloudEvents source."""
+    return source.rpartition("/")[2]
 
 
 def to_json(tree: Mapping[str, Any]) -> bytes:

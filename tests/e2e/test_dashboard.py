@@ -40,6 +40,7 @@ from tests.support.happenings import (
     in_memory,
 )
 from tests.support.monitor_process import DEADLINE_S, running_monitor
+from tests.support.port import on_port
 from tests.support.processes import free_port
 from tests.support.speech import spoken, write_wav
 
@@ -119,7 +120,7 @@ def on_station(runner: asyncio.Runner, browser: Browser) -> OnStation:
         async with (
             asyncio.timeout(deadline_s),
             in_memory() as journal,
-            WebSocketPublisher(settings, journal, desk) as publisher,
+            on_port(settings, journal, desk) as publisher,
         ):
             encoder = WireEncoder("node", "mic", clock=lambda: NOON)
             await visit(Station(publisher, journal, browser, commands, encoder))

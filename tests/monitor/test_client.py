@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from monitor.client import ClientError, Event, MonitorClient
-from monitor.commands import CommandDesk
 from monitor.events import Happening, SpeechBegan, WireEvent
 from monitor.publish.journal import Journal, JournalSettings
 from monitor.publish.websocket import WebSocketPublisher, WebSocketSettings
 from tests.support.happenings import STATE, UTTERANCE, announce, encoded
+from tests.support.port import on_port
 from tests.support.processes import free_port
 
 DEADLINE_S = 20.0
@@ -36,13 +36,11 @@ class Served:
 
 @asynccontextmanager
 async def serving(port: int = 0, kept: int = 1_000, **settings: Any) -> AsyncIterator[Served]:
-    journal = Journal(None, "/stser/node/mic", JournalSettings(max_events=kept))
+    journal = Journal(None, "node", JournalSettings(max_events=kept))
     async with (
         asyncio.timeout(DEADLINE_S),
         journal,
-        WebSocketPublisher(
-            WebSocketSettings(port=port, **settings), journal, CommandDesk()
-        ) as publisher,
+        on_port(WebSocketSettings(port=port, **settings), journal) as publisher,
     ):
         yield Served(journal, publisher)
 
@@ -162,10 +160,8 @@ def test_client_connects_again_and_goes_on_after_the_last_event(tmp_path: Path) 
             for part in (events[:2], events[2:4], events[4:]):
                 path = tmp_path / "journal.sqlite3"
                 async with (
-                    Journal(path, "/stser/node/mic", JournalSettings()) as journal,
-                    WebSocketPublisher(
-                        WebSocketSettings(port=port), journal, CommandDesk()
-                    ) as publisher,
+                    Journal(path, "node", JournalSettings()) as journal,
+                    on_port(WebSocketSettings(port=port), journal) as publisher,
                 ):
                     announce(journal, publisher, *part)
                     for _ in part:

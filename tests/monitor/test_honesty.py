@@ -15,7 +15,7 @@ import pytest
 from config.loader import build
 from monitor.assembly import Assembly, assemble
 from monitor.events import FRAME_SAMPLES, SAMPLE_RATE_HZ, AudioFrame, Samples, WireEvent
-from monitor.pipeline import Lateness
+from monitor.lateness import Lateness
 from monitor.settings import MonitorSettings
 from tests.monitor.test_pipeline import Notebook, run
 from tests.support.speech import silence, spoken, write_wav
@@ -28,7 +28,7 @@ def assembled(folder: Path, samples: Samples, **overrides: object) -> Assembly:
     fixed = {"websocket.enabled": False, "asr.model": "vosk-tiny-en"}
     given = {name.replace("__", "."): value for name, value in overrides.items()}
     settings = build(MonitorSettings, overrides={**fixed, **given})
-    return assemble(settings, audio=str(write_wav(folder / "heard.wav", samples)))
+    return assemble(settings, audio=[str(write_wav(folder / "heard.wav", samples))])
 
 
 def heard(folder: Path, samples: Samples, **overrides: object) -> list[Any]:
@@ -151,7 +151,7 @@ def test_total_latency_is_the_time_that_an_outside_clock_measures(tmp_path: Path
     parts = assembled(tmp_path, HAPPY, asr__enabled=False)
     source, stamped = Live(HAPPY), Stamped()
     pipeline = parts.pipeline
-    pipeline._source, pipeline._publishers = source, [stamped]
+    parts.streams[0]._source, pipeline._publishers = source, [stamped]
     asyncio.run(pipeline.run())
     (utterance,) = stamped.of("emotion.utterance")
     # The tail is as long as the setting says, so the last word ended 100 ms before the segment.

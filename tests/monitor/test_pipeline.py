@@ -39,7 +39,6 @@ from monitor.events import (
     to_ms,
 )
 from monitor.inference import EnsembleWorker
-from monitor.pipeline import Pipeline
 from monitor.provisional import ProvisionalSchedule, ProvisionalSettings
 from monitor.replay import FileSource
 from monitor.segmenter import Segmenter
@@ -80,7 +79,7 @@ def assembled(audio: Path, pace: Pace | None = None, **overrides: object) -> Ass
     fixed = {"websocket.enabled": False, "asr.model": "vosk-tiny-en"}
     given = {name.replace("__", "."): value for name, value in overrides.items()}
     settings = build(MonitorSettings, overrides={**bounds, **fixed, **given})
-    return assemble(settings, audio=str(audio), pace=pace)
+    return assemble(settings, audio=[str(audio)], pace=pace)
 
 
 def run(
@@ -88,16 +87,16 @@ def run(
 ) -> Notebook:
     """Run to the end with a notebook among the publishers, and parts swapped for degraded ones."""
     notebook = Notebook()
-    pipeline: Pipeline = parts.pipeline
-    pipeline._publishers = [notebook]
+    (stream,) = parts.streams
+    parts.pipeline._publishers = [notebook]
     if source is not None:
-        pipeline._source = source
+        stream._source = source
     if engine is not None:
         settings = MonitorSettings().asr
         model = find_model("vosk-tiny-en")
-        pipeline._transcriber = VoskTranscriber(model, settings, load=engine)
+        stream._transcriber = VoskTranscriber(model, settings, load=engine)
 
-    asyncio.run(pipeline.run())
+    asyncio.run(parts.pipeline.run())
     return notebook
 
 
@@ -207,7 +206,7 @@ def test_what_was_said_before_the_device_failed_is_published_before_the_error(ta
     parts = assembled(talk)
     notebook = Notebook()
     parts.pipeline._publishers = [notebook]
-    parts.pipeline._source = FailingFile(talk)
+    parts.streams[0]._source = FailingFile(talk)
     with pytest.raises(CaptureError, match="the device is gone"):
         asyncio.run(parts.pipeline.run())
     assert [u["end_ms"] for u in notebook.of("emotion.utterance")] == [1_000]
@@ -307,10 +306,11 @@ def test_events_are_the_same_whether_verdicts_are_prepared_ahead_or_not(
         ahead = assembled(path, asr__enabled=asr)
         never = assembled(path, asr__enabled=asr, segmenter__lead_ms=0)
         for parts in (ahead, never):  # loading anew for each would take most of the time
-            parts.pipeline._ensemble = EnsembleWorker(lambda: ensemble)
+            worker = EnsembleWorker(lambda: ensemble)
+            parts.pipeline._ensemble = parts.streams[0]._ensemble = worker
             if asr:
                 model, settings = find_model("vosk-tiny-en"), MonitorSettings().asr
-                parts.pipeline._transcriber = VoskTranscriber(
+                parts.streams[0]._transcriber = VoskTranscriber(
                     model, settings, load=lambda _: recogniser
                 )
         assert said(run(ahead)) == said(run(never)), f"recording {seed}"
@@ -339,7 +339,7 @@ LONG = "i do not know what to say to you and i am so happy that we are going to 
 def provisional_of(path: Path, **overrides: object) -> Notebook:
     """A run over a file in which provisional events are said, as they are for a stream."""
     parts = assembled(path, **overrides)
-    parts.pipeline._schedule = ProvisionalSchedule(ProvisionalSettings())
+    parts.streams[0]._schedule = ProvisionalSchedule(ProvisionalSettings())
     return run(parts)
 
 

@@ -113,8 +113,8 @@ def encoded(*happenings: Happening, transcript: bool = True) -> list[WireEvent]:
 
 
 def in_memory() -> Journal:
-    """An empty journal of the source of these events."""
-    return Journal(None, "/stser/node/mic", JournalSettings())
+    """An empty journal of the machine of these events."""
+    return Journal(None, "node", JournalSettings())
 
 
 def announce(journal: Journal, publisher: Publisher, *events: WireEvent) -> None:

@@ -96,9 +96,9 @@ def test_gap_is_the_message_of_its_kind_without_a_sequence() -> None:
 
 def test_query_of_the_document_is_the_one_that_is_understood() -> None:
     query = DOCUMENT["channels"]["events"]["bindings"]["ws"]["query"]
-    assert query["properties"].keys() == {"types", "since", "transcript"}
-    Subscription.from_query("types=emotion.state&since=1&transcript=0")
-    with pytest.raises(ValueError, match=r"known are types, transcript and since\."):
+    assert query["properties"].keys() == {"types", "stream", "since", "transcript"}
+    Subscription.from_query("types=emotion.state&stream=mic&since=1,door:2&transcript=0")
+    with pytest.raises(ValueError, match=r"known are types, stream, transcript and since\."):
         Subscription.from_query("another=1")
 
 

@@ -13,12 +13,12 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from monitor.commands import CommandDesk
 from monitor.errors import PublishError
 from monitor.publish.guard import Guard
-from monitor.publish.websocket import WebSocketPublisher, WebSocketSettings
+from monitor.publish.websocket import WebSocketSettings
 from tests.monitor.publish.test_websocket import page, port_of, received, serving, subscribe
 from tests.support.happenings import STATE, announce, encoded, in_memory
+from tests.support.port import on_port
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 
@@ -210,7 +210,7 @@ def test_certificate_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path
     )
 
     async def main() -> None:
-        async with WebSocketPublisher(settings, in_memory(), CommandDesk()):
+        async with on_port(settings, in_memory()):
             pass
 
     with pytest.raises(PublishError, match=r"no\.pem.*both PEM"):

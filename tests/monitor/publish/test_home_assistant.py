@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 import pytest
 
+from monitor.commands import Mute, Unmute, parse
 from monitor.events import DeviceMuted, Happening, SpeechBegan, SpeechEnded
 from monitor.publish.home_assistant import discovery, discovery_topic
 from tests.support.happenings import EVERY, STATE, UTTERANCE, data_of, encoded
@@ -24,7 +25,7 @@ DOCUMENTED = {
 }
 """Keys of https://www.home-assistant.io/integrations/{sensor,binary_sensor,switch}.mqtt that are used."""
 
-TREE: Any = json.loads(discovery("node", "mic", "stser", "1.0.0"))
+TREE: Any = json.loads(discovery("node", ["mic"], "stser", "1.0.0"))
 
 
 def shown(component: str, happening: Happening) -> str:
@@ -81,3 +82,15 @@ def test_attributes_are_the_posterior() -> None:
     (event,) = encoded(UTTERANCE)
     assert "posterior" in TREE["components"]["emotion"]["json_attributes_template"]
     assert set(data_of(event)["posterior"]) == {"angry", "happy", "neutral", "sad"}
+
+
+def test_entities_of_several_streams_are_told_apart_and_each_mutes_its_own() -> None:
+    tree: Any = json.loads(discovery("node", ["mic", "door"], "stser", "1.0.0"))
+    assert len(tree["components"]) == 2 * len(TREE["components"])
+    assert len({c["unique_id"] for c in tree["components"].values()}) == len(tree["components"])
+    assert len({c["name"] for c in tree["components"].values()}) == len(tree["components"])
+    door = tree["components"]["door_mute"]
+    assert door["name"] == "door mute"
+    assert door["state_topic"] == "stser/node/door/event/device.muted"
+    assert parse(door["payload_on"]) == Mute("door")
+    assert parse(door["payload_off"]) == Unmute("door")

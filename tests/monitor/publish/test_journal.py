@@ -12,23 +12,26 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from monitor.errors import UsageError
-from monitor.events import WireEvent
+from monitor.events import SpeechBegan, WireEvent
 from monitor.publish.journal import Journal, JournalSettings, journal_path
 from monitor.publish.outbox import Lost, Message
+from monitor.publish.wire import WireEncoder
 from tests.support.happenings import numbered
 
 SOURCE = "/stser/node/mic"
 EVENTS = numbered(300)
 
 
-def journal(path: Path | None, source: str = SOURCE, **settings: Any) -> Journal:
-    return Journal(path, source, JournalSettings(**settings))
+def journal(path: Path | None, node: str = "node", **settings: Any) -> Journal:
+    return Journal(path, node, JournalSettings(**settings))
 
 
 async def append(kept: Journal, *events: WireEvent) -> Journal:
@@ -47,8 +50,8 @@ def test_events_are_read_back_as_they_were_after_a_restart(tmp_path: Path) -> No
     async def main() -> list[Message | Lost]:
         await append(journal(tmp_path / "j"), *EVENTS[:5])
         async with journal(tmp_path / "j") as kept:
-            assert kept.newest == 5
-            return kept.after(2)
+            assert kept.newest(SOURCE) == 5
+            return kept.after(SOURCE, 2)
 
     assert asyncio.run(main()) == [Message.of(event) for event in EVENTS[2:5]]
 
@@ -77,8 +80,9 @@ def test_what_was_appended_survives_a_kill_at_any_moment(tmp_path: Path) -> None
         from tests.support.happenings import numbered
         async def main():
             path = Path({str(tmp_path / "j")!r})
-            async with Journal(path, {SOURCE!r}, JournalSettings()) as kept:
-                for event in numbered(kept.newest + 1_000)[kept.newest:]:
+            async with Journal(path, "node", JournalSettings()) as kept:
+                newest = kept.newest({SOURCE!r})
+                for event in numbered(newest + 1_000)[newest:]:
                     kept.append(event)
                     print(event.sequence, flush=True)
         asyncio.run(main())
@@ -99,7 +103,7 @@ def test_what_was_appended_survives_a_kill_at_any_moment(tmp_path: Path) -> None
 
     async def main() -> tuple[int, list[int]]:
         async with journal(tmp_path / "j") as kept:
-            return kept.newest, sequences(kept.after(0, limit=1_000_000))
+            return kept.newest(SOURCE), sequences(kept.after(SOURCE, 0, limit=1_000_000))
 
     newest, found = asyncio.run(main())
     # One more may be there: committed, and killed before it was announced.
@@ -107,16 +111,16 @@ def test_what_was_appended_survives_a_kill_at_any_moment(tmp_path: Path) -> None
     assert found == list(range(1, newest + 1))
 
 
-def test_oldest_give_way_by_number_and_by_age_but_never_the_newest() -> None:
+def test_oldest_give_way_by_number_and_by_age_and_the_numbering_stays() -> None:
     now = 0.0
 
     async def main() -> None:
         nonlocal now
         settings = JournalSettings(max_events=20, max_age_h=1.0)
-        async with Journal(None, SOURCE, settings, clock=lambda: now) as kept:
+        async with Journal(None, "node", settings, clock=lambda: now) as kept:
             for event in EVENTS[:64]:
                 kept.append(event)
-            gap, *rest = kept.after(0)
+            gap, *rest = kept.after(SOURCE, 0)
             assert gap == Lost(SOURCE, 1, 44, 44)
             assert sequences(rest) == list(range(45, 65))
             now = 3_601.0
@@ -124,8 +128,8 @@ def test_oldest_give_way_by_number_and_by_age_but_never_the_newest() -> None:
                 kept.append(event)
             now = 7_300.0
             kept._expire()
-            assert sequences(kept.after(127)) == [128]
-            assert kept.after(0)[0] == Lost(SOURCE, 1, 127, 127)
+            assert kept.after(SOURCE, 0) == [Lost(SOURCE, 1, 128, 128)]
+            assert kept.newest(SOURCE) == 128
 
     asyncio.run(main())
 
@@ -136,7 +140,7 @@ def test_reading_goes_on_where_the_last_read_ended() -> None:
             for event in EVENTS:
                 kept.append(event)
             read: list[int] = []
-            while found := kept.after(read[-1] if read else 0, limit=7):
+            while found := kept.after(SOURCE, read[-1] if read else 0, limit=7):
                 read += sequences(found)
             assert read == [event.sequence for event in EVENTS]
 
@@ -148,11 +152,14 @@ def test_position_of_a_consumer_survives_and_a_new_one_starts_at_the_end(tmp_pat
         async with journal(tmp_path / "j") as kept:
             for event in EVENTS[:9]:
                 kept.append(event)
-            assert kept.delivered_to("broker") == 9
-            kept.set_delivered("broker", 4)
+            kept.register("broker")
+            assert kept.delivered_to("broker", SOURCE) == 9
+            kept.set_delivered("broker", SOURCE, 4)
         async with journal(tmp_path / "j") as kept:
-            assert kept.delivered_to("broker") == 4
-            assert kept.delivered_to("another") == 9
+            kept.register("broker")
+            assert kept.delivered_to("broker", SOURCE) == 4
+            kept.register("another")
+            assert kept.delivered_to("another", SOURCE) == 9
 
     asyncio.run(main())
 
@@ -165,26 +172,27 @@ def test_full_disk_costs_durability_and_no_event_and_heals(
 
     async def main() -> None:
         nonlocal now
-        kept = Journal(tmp_path / "j", SOURCE, JournalSettings(), clock=lambda: now)
+        kept = Journal(tmp_path / "j", "node", JournalSettings(), clock=lambda: now)
         async with kept:
             for event in EVENTS[:5]:
                 kept.append(event)
-            kept.set_delivered("broker", 3)
+            kept.register("broker")
+            kept.set_delivered("broker", SOURCE, 3)
             # No file may grow: what a full disk does to a write.
             resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
             try:
                 for event in EVENTS[5:10]:
                     kept.append(event)
                 assert not kept.durable
-                assert sequences(kept.after(5)) == [6, 7, 8, 9, 10]
-                assert kept.delivered_to("broker") == 3
+                assert sequences(kept.after(SOURCE, 5)) == [6, 7, 8, 9, 10]
+                assert kept.delivered_to("broker", SOURCE) == 3
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
             now = 31.0
             kept.append(EVENTS[10])
             assert kept.durable
         async with journal(tmp_path / "j") as kept:
-            assert sequences(kept.after(0)) == list(range(1, 12))
+            assert sequences(kept.after(SOURCE, 0)) == list(range(1, 12))
 
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
@@ -202,7 +210,7 @@ def test_second_process_on_the_same_file_is_refused_or_goes_without(
         async with journal(tmp_path / "j"):
             with pytest.raises(UsageError, match=r"another monitor.*--stream"):
                 await append(journal(tmp_path / "j"))
-            other = Journal(tmp_path / "j", SOURCE, JournalSettings(), required=False)
+            other = Journal(tmp_path / "j", "node", JournalSettings(), required=False)
             async with other:
                 other.append(EVENTS[0])
                 assert not other.durable
@@ -211,16 +219,16 @@ def test_second_process_on_the_same_file_is_refused_or_goes_without(
     assert "in memory only" in caplog.text
 
 
-def test_file_of_another_source_or_version_or_of_no_journal_is_refused(tmp_path: Path) -> None:
+def test_file_of_another_node_or_version_or_of_no_journal_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("dear diary " * 1_000)
-    asyncio.run(append(journal(tmp_path / "theirs", "/stser/node/kitchen"), EVENTS[0]))
+    asyncio.run(append(journal(tmp_path / "theirs", "kitchen"), EVENTS[0]))
     asyncio.run(append(journal(tmp_path / "newer"), EVENTS[0]))
     with sqlite3.connect(tmp_path / "newer") as database:
         database.execute("PRAGMA user_version = 9")
     database.close()
     for name, told in [
         ("text", "not a journal"),
-        ("theirs", "belongs to /stser/node/kitchen"),
+        ("theirs", "belongs to node kitchen"),
         ("newer", "version 9"),
     ]:
         before = (tmp_path / name).read_bytes()
@@ -248,3 +256,79 @@ def test_state_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_setting_out_of_range_is_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"journal\.{name}"):
         JournalSettings(**{name: value})  # type: ignore[arg-type]
+
+
+def of_stream(stream: str, count: int) -> list[WireEvent]:
+    encoder = WireEncoder("node", stream)
+    return [encoder.encode(SpeechBegan(number, 0)) for number in range(1, count + 1)]
+
+
+def test_each_source_has_its_own_numbers_and_is_read_apart(tmp_path: Path) -> None:
+    mic, door = of_stream("mic", 5), of_stream("door", 3)
+
+    async def main() -> None:
+        await append(journal(tmp_path / "j"), mic[0], door[0], mic[1], mic[2], door[1])
+        async with journal(tmp_path / "j") as kept:
+            assert kept.sources == ("/stser/node/mic", "/stser/node/door")
+            assert (kept.newest("/stser/node/mic"), kept.newest("/stser/node/door")) == (3, 2)
+            assert kept.newest("/stser/node/attic") == 0
+            kept.append(door[2])
+            assert kept.after("/stser/node/door", 1) == [Message.of(door[1]), Message.of(door[2])]
+            assert sequences(kept.after("/stser/node/mic", 0)) == [1, 2, 3]
+            assert kept.after("/stser/node/attic", 0) == []
+
+    asyncio.run(main())
+
+
+def test_consumer_that_is_known_gets_all_of_a_source_that_begins_later(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with journal(tmp_path / "j") as kept:
+            kept.register("broker")
+        async with journal(tmp_path / "j") as kept:
+            for event in of_stream("door", 2):
+                kept.append(event)
+        async with journal(tmp_path / "j") as kept:
+            kept.register("broker")
+            assert kept.delivered_to("broker", "/stser/node/door") == 0
+            assert kept.waiting() == {"broker": 2}
+
+    asyncio.run(main())
+
+
+VERSION_1 = """
+    CREATE TABLE events (sequence INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL);
+    CREATE TABLE delivered (consumer TEXT PRIMARY KEY, sequence INTEGER NOT NULL);
+    CREATE TABLE journal (source TEXT NOT NULL);
+    INSERT INTO journal VALUES ('/stser/node/mic');
+    INSERT INTO delivered VALUES ('broker', 4);
+    PRAGMA user_version = 1;
+"""
+
+
+def test_journal_of_version_1_is_brought_up_to_date_with_all_that_it_holds(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "j")) as old:
+        old.executescript(VERSION_1)
+        old.executemany(
+            "INSERT INTO events VALUES (?, ?, ?, ?)",
+            [(e.sequence, time.time(), e.kind, e.body) for e in EVENTS[2:6]],
+        )
+        old.commit()
+
+    async def main() -> None:
+        for _ in range(2):  # the second time there is nothing left to do
+            async with journal(tmp_path / "j") as kept:
+                assert kept.newest(SOURCE) == 6
+                assert kept.after(SOURCE, 2) == [Message.of(event) for event in EVENTS[2:6]]
+                kept.register("broker")
+                assert kept.delivered_to("broker", SOURCE) == 4
+
+    asyncio.run(main())
+
+
+def test_journal_of_version_1_of_another_node_is_left_as_it_is(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "j")) as old:
+        old.executescript(VERSION_1)
+    with pytest.raises(UsageError, match="belongs to node node"):
+        asyncio.run(append(journal(tmp_path / "j", "kitchen")))
+    with closing(sqlite3.connect(tmp_path / "j")) as old:
+        assert old.execute("PRAGMA user_version").fetchone() == (1,)

@@ -30,7 +30,7 @@ def publisher_to(
     url: str, journal: Journal, desk: CommandDesk | None = None, **settings: Any
 ) -> MqttPublisher:
     given = MqttSettings(url=url, **{**QUICK, **settings})
-    return MqttPublisher(given, "node", "mic", journal, desk or CommandDesk())
+    return MqttPublisher(given, "node", ("mic",), journal, desk or CommandDesk())
 
 
 @asynccontextmanager
@@ -215,7 +215,7 @@ def test_what_the_broker_has_not_had_follows_after_the_next_start(
     events = numbered(40)
 
     def journal() -> Journal:
-        return Journal(tmp_path / "journal", "/stser/node/mic", JournalSettings())
+        return Journal(tmp_path / "journal", "node", JournalSettings())
 
     async def main() -> list[Any]:
         # The first run delivers some; the second finds no broker; the third delivers the rest.
@@ -257,7 +257,7 @@ def test_events_that_expired_before_the_broker_came_are_reported_as_a_gap(
     events = numbered(64)
 
     async def main() -> list[aiomqtt.Message]:
-        journal = Journal(None, "/stser/node/mic", JournalSettings(max_events=3))
+        journal = Journal(None, "node", JournalSettings(max_events=3))
         publisher = publisher_to(mosquitto.url, journal)
         async with journal, listening(mosquitto, "stser/node/mic/event/#") as client, publisher:
             # All in one go: nothing can be sent in between.

@@ -19,14 +19,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from monitor.commands import Command, CommandDesk, Mark, Mute
 from monitor.errors import PublishError
-from monitor.events import DeviceLost, DeviceRecovered, StateChanged
+from monitor.events import StateChanged
 from monitor.publish.journal import Journal, JournalSettings
 from monitor.publish.pages import load_pages
 from monitor.publish.websocket import WebSocketPublisher, WebSocketSettings
 from monitor.publish.wire import KINDS
 from tests.support.happenings import (
     EVERY,
-    STARTED,
     STATE,
     UTTERANCE,
     announce,
@@ -34,6 +33,7 @@ from tests.support.happenings import (
     in_memory,
     numbered,
 )
+from tests.support.port import on_port
 
 DEADLINE_S = 20.0
 
@@ -45,9 +45,7 @@ async def serving(
     async with (
         asyncio.timeout(DEADLINE_S),
         in_memory() as journal,
-        WebSocketPublisher(
-            WebSocketSettings(port=0, **settings), journal, desk or CommandDesk()
-        ) as publisher,
+        on_port(WebSocketSettings(port=0, **settings), journal, desk) as publisher,
     ):
         yield publisher
 
@@ -230,9 +228,7 @@ async def journalled(
     async with (
         asyncio.timeout(DEADLINE_S),
         journal,
-        WebSocketPublisher(
-            WebSocketSettings(port=0, **settings), journal, CommandDesk()
-        ) as publisher,
+        on_port(WebSocketSettings(port=0, **settings), journal) as publisher,
     ):
         yield journal, publisher
 
@@ -281,7 +277,7 @@ def test_current_state_comes_before_what_was_missed() -> None:
 
 def test_what_the_journal_no_longer_has_is_reported_as_a_gap() -> None:
     events = numbered(64)
-    journal = Journal(None, "/stser/node/mic", JournalSettings(max_events=10))
+    journal = Journal(None, "node", JournalSettings(max_events=10))
 
     async def main() -> list[dict[str, Any]]:
         async with journalled(journal) as (_, publisher):
@@ -387,7 +383,7 @@ def test_end_of_the_monitor_reaches_clients_after_the_last_event_despite_a_stuck
     (event,) = numbered(1)
 
     async def main() -> tuple[list[bytes], int | None]:
-        publisher = WebSocketPublisher(WebSocketSettings(port=0), in_memory(), CommandDesk())
+        publisher = on_port(WebSocketSettings(port=0), in_memory())
         async with asyncio.timeout(DEADLINE_S), publisher._journal, publisher:
             client = await subscribe(publisher)
             stuck = await asyncio.to_thread(stuck_client, port_of(publisher))
@@ -459,7 +455,7 @@ def test_name_re_bound_to_this_machine_is_refused(path: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_address_that_others_can_reach_is_refused_with_the_remedy(host: str) -> None:
     async def main() -> None:
-        async with WebSocketPublisher(WebSocketSettings(host=host), in_memory(), CommandDesk()):
+        async with on_port(WebSocketSettings(host=host), in_memory()):
             pass
 
     with pytest.raises(PublishError, match=r"not a loopback address.*--ws-token-file"):
@@ -494,23 +490,6 @@ def test_schema_of_every_kind_is_served_where_the_events_say() -> None:
                 assert kind in json.loads(body)["title"]
 
     asyncio.run(main())
-
-
-def test_ready_means_that_audio_is_heard() -> None:
-    lost, back = DeviceLost("mic", "ended", 1, 0), DeviceRecovered("mic", 1, 0, 0)
-    happenings = encoded(STARTED, lost, back, EVERY[-1])
-
-    async def main() -> list[int]:
-        async with serving() as publisher:
-            seen = []
-            for event in (None, *happenings):
-                if event is not None:
-                    publisher.publish(event)
-                seen.append((await page(publisher, "/readyz"))[0])
-                assert (await page(publisher, "/healthz"))[0] == 200
-            return seen
-
-    assert asyncio.run(main()) == [503, 200, 503, 200, 503]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,72 @@
+"""What the endpoints share: who is let in, and one client's connection, which is dropped where it takes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+
+from websockets.asyncio.server import ServerConnection
+from websockets.frames import CloseCode
+from websockets.http11 import Request
+
+from monitor.publish.guard import Guard
+
+logger = logging.getLogger(__name__)
+
+
+class TookNothing(Exception):  # noqa: N818
+    """Ends the tasks of a client that was dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A connection that takes what it is sent within a time, or is dropped."""
+
+    connection: ServerConnection
+    send_timeout_s: float
+
+    @property
+    def query(self) -> str:
+        """Of the address that the client asked for."""
+        assert self.connection.request is not None
+        return self.connection.request.path.partition("?")[2]
+
+    async def send(self, body: bytes) -> None:
+        """Send one text frame.
+
+        Raises:
+            ConnectionClosed: The client has gone.
+            TookNothing: It has been dropped.
+        """
+        try:
+            async with asyncio.timeout(self.send_timeout_s):
+                # Encoded already, but a text frame all the same: clients read JSON.
+                await self.connection.send(body, text=True)
+        except TimeoutError:
+            logger.warning("a WebSocket client took nothing for %g s: dropped", self.send_timeout_s)
+            self.connection.transport.abort()
+            raise TookNothing from None
+
+    async def check_token(self, guard: Guard) -> None:
+        """Let in who has the token: in the header, or, as browsers cannot, in the first message.
+
+        Raises:
+            ConnectionClosed: It has none, and the connection is closed with code 1008.
+        """
+        assert self.connection.request is not None
+        if not guard.needs_token or guard.bearer(only(self.connection.request, "Authorization")):
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.send_timeout_s):
+                if guard.first_message(await self.connection.recv()):
+                    return
+        await self.connection.close(CloseCode.POLICY_VIOLATION, "a token is needed")
+        await self.connection.recv()  # raises ConnectionClosed
+
+
+def only(request: Request, header: str) -> str | None:
+    """The header's value; None where it is missing or comes twice."""
+    values = request.headers.get_all(header)
+    return values[0] if len(values) == 1 else None

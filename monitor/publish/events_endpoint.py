@@ -1,0 +1,201 @@
+"""``ws /events``: what happens, and what a subscriber has missed. Commands come the other way.
+
+Each subscriber has an outbox of its own. One that does not keep up loses whole events, oldest first, and is told
+which (``stream.gap.v1``). So a stuck client costs at most its outbox, and no other client waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+
+from monitor.commands import CommandDesk, CommandError
+from monitor.events import WireEvent
+from monitor.publish.connection import Client, TookNothing
+from monitor.publish.guard import Guard
+from monitor.publish.journal import Journal
+from monitor.publish.outbox import Lost, Message, Outbox
+from monitor.publish.subscription import Subscription
+from monitor.publish.wire import body_without_transcript, gap, stream_of, to_json
+
+
+@dataclass(eq=False, slots=True)
+class Subscriber:
+    """One client of ``/events``."""
+
+    client: Client
+    subscription: Subscription
+    outbox: Outbox
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    live: bool = False
+    """True where it has had the past, and gets what happens."""
+    closed: bool = False
+    """True where nothing more will come: it left, or the monitor ends."""
+
+    def put(self, message: Message) -> None:
+        self.outbox.put(message)
+        self.news.set()
+
+    def close(self) -> None:
+        self.closed = True
+        self.news.set()
+
+
+class EventsEndpoint:
+    """Serves subscribers until they leave or the monitor ends.
+
+    Args:
+        journal: Has what they missed.
+        desk: Takes their commands.
+        main: CloudEvents source of the stream that ``since`` means where it names none.
+        queue_events: Events that wait for a subscriber before the oldest are dropped.
+        max_message_bytes: Longest command.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        desk: CommandDesk,
+        *,
+        main: str,
+        queue_events: int,
+        max_message_bytes: int,
+    ) -> None:
+        self._journal = journal
+        self._desk = desk
+        self._main = main
+        self._queue_events = queue_events
+        self._max_message_bytes = max_message_bytes
+        self.subscribers: set[Subscriber] = set()
+
+    def publish(self, event: WireEvent) -> None:
+        """Put an event into the outbox of every subscriber that asked for it."""
+        stream = stream_of(event.source)
+        whole, bare = Message.of(event), None
+        for subscriber in self.subscribers:
+            if not subscriber.live or not subscriber.subscription.wants(event.kind, stream):
+                continue
+            if subscriber.subscription.transcript:
+                subscriber.put(whole)
+            else:
+                bare = bare or _without_transcript(whole)
+                subscriber.put(bare)
+
+    def close(self) -> None:
+        """Nothing more will come: subscribers get what waits for them, and a farewell."""
+        for subscriber in self.subscribers:
+            subscriber.close()
+
+    async def serve(self, client: Client, guard: Guard, states: Mapping[str, WireEvent]) -> None:
+        """Serve one subscriber.
+
+        Args:
+            client: Its connection.
+            guard: Checks its token.
+            states: The newest state of each source.
+        """
+        subscription = Subscription.from_query(client.query)
+        subscriber = Subscriber(client, subscription, Outbox(self._queue_events))
+        self.subscribers.add(subscriber)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await client.check_token(guard)
+                receiving = tasks.create_task(self._receive(subscriber))
+                for state in list(states.values()):
+                    if subscription.wants(state.kind, stream_of(state.source)):
+                        await client.send(state.body)
+                await self._send_past(subscriber)
+                await _send_events(subscriber)
+                receiving.cancel()
+            await client.connection.close(CloseCode.GOING_AWAY, "the monitor has stopped")
+        except* (ConnectionClosed, TookNothing):
+            pass
+        finally:
+            self.subscribers.discard(subscriber)
+
+    async def _send_past(self, subscriber: Subscriber) -> None:
+        """What the subscriber has missed; it is live when there is no more."""
+        journal = self._journal
+        positions = {source: journal.newest(source) for source in journal.sources}
+        for name, sequence in subscriber.subscription.since.items():
+            source = self._main if name is None else self._sibling(name)
+            newest = journal.newest(source)
+            positions[source] = min(sequence, newest)
+            if 0 < newest < sequence:
+                lost = Lost(source, 1, newest, newest)
+                await subscriber.client.send(_gap(lost, "journal_lost"))
+        # Everything is in the journal before it is published: nothing falls between the two.
+        while [
+            source
+            for source in journal.sources
+            if await self._send_missed(subscriber, positions, source)
+        ]:
+            pass
+        subscriber.live = True
+
+    def _sibling(self, stream: str) -> str:
+        return f"{self._main.rpartition('/')[0]}/{stream}"
+
+    async def _send_missed(
+        self, subscriber: Subscriber, positions: dict[str, int], source: str
+    ) -> bool:
+        """Send some of what was missed of a source, and note how far; False where there was nothing."""
+        subscription = subscriber.subscription
+        missed = self._journal.after(source, positions.setdefault(source, 0))
+        for item in missed:
+            positions[source] = item.last if isinstance(item, Lost) else item.sequence
+            if isinstance(item, Lost):
+                await subscriber.client.send(_gap(item, "expired"))
+            elif subscription.wants(item.kind, stream_of(source)):
+                told = item if subscription.transcript else _without_transcript(item)
+                await subscriber.client.send(told.body)
+        return bool(missed)
+
+    async def _receive(self, subscriber: Subscriber) -> None:
+        """Have every command obeyed, or say why not; ends when the client has left."""
+        connection = subscriber.client.connection
+        async for message in connection:
+            if len(message) > self._max_message_bytes:
+                await connection.close(
+                    CloseCode.MESSAGE_TOO_BIG,
+                    f"commands have at most {self._max_message_bytes} bytes",
+                )
+                break
+            try:
+                # A binary frame is no command, whatever it holds.
+                self._desk.take(message if isinstance(message, str) else b"")
+            except CommandError as error:
+                answer = {
+                    "type": "error",
+                    "code": error.code,
+                    "message": str(error),
+                    "retryable": error.retryable,
+                }
+                await subscriber.client.send(to_json(answer))
+        subscriber.close()
+
+
+async def _send_events(subscriber: Subscriber) -> None:
+    """Send what comes into the outbox until the subscriber is closed and the outbox is empty."""
+    while True:
+        while (item := subscriber.outbox.first()) is not None:
+            subscriber.outbox.delivered(item)
+            body = item.body if isinstance(item, Message) else _gap(item, "slow_client")
+            await subscriber.client.send(body)
+        if subscriber.closed:
+            return
+        subscriber.news.clear()
+        await subscriber.news.wait()
+
+
+def _without_transcript(message: Message) -> Message:
+    return replace(message, body=body_without_transcript(message.body))
+
+
+def _gap(lost: Lost, reason: str) -> bytes:
+    return gap(lost, reason, datetime.now(UTC))

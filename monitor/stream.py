@@ -1,0 +1,440 @@
+"""The stages of one stream, from its source to its events.
+
+    source -> Segmenter -> (recogniser, log-mel) -> ensemble -> events
+
+Two tasks share the work. ``_listen`` takes frames as they come, cuts them and feeds the recogniser
+and the log-mel while the speech goes on. Shortly before a pause ends a segment, ``_listen`` has the
+verdict prepared; if speech goes on, it is thrown away. ``_judge`` takes closed segments in order, awaits
+their verdict, and announces them. Audio is dropped in one place only, the live source's own mailbox,
+which says so with an :class:`AudioGap`; a file waits instead. So each segment leads to exactly
+one utterance event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from monitor.abstention import AbstentionSettings, readable, reasons
+from monitor.commands import Command, Mark, Mute, Reset, Unmute
+from monitor.errors import MonitorError
+from monitor.events import (
+    SAMPLE_RATE_HZ,
+    AudioFrame,
+    AudioGap,
+    DeviceHappening,
+    DeviceLost,
+    DeviceMuted,
+    DeviceOverflow,
+    DeviceRecovered,
+    Happening,
+    Latency,
+    Marked,
+    ModelId,
+    MonitorStarted,
+    MonitorStopped,
+    ProvisionalEmotion,
+    Segment,
+    SegmenterOutput,
+    SpeechAudio,
+    SpeechBegan,
+    SpeechEnded,
+    SpeechPaused,
+    SpeechStarted,
+    Transcript,
+    UtteranceEmotion,
+    WireEvent,
+    to_ms,
+)
+from monitor.heard_voice import VoiceFile
+from monitor.inference import EnsembleWorker, HeardSegment, StreamInference
+from monitor.lateness import Lateness
+from monitor.ports import AudioSource, Transcriber
+from monitor.provisional import ProvisionalSchedule, ProvisionalSettings
+from monitor.publish.wire import WireEncoder
+from monitor.segmenter import Segmenter
+from monitor.state import EmotionState
+from stser_core.ensemble import Verdict
+
+logger = logging.getLogger(__name__)
+
+PENDING_SEGMENTS = 8
+"""Closed segments that may wait for their verdict before ``_listen`` waits, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """What the audio of a segment leads to, whenever it is worked out."""
+
+    verdict: Verdict
+    transcript: Transcript | None
+    heard_s: float
+    """``time.perf_counter()`` when the words were known."""
+    judged_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _ClosedSegment:
+    segment: Segment
+    judgement: asyncio.Task[_Judgement]
+    late_s: float
+    """How long its last audio had waited to be heard."""
+    closed_s: float
+    """``time.perf_counter()`` at the VAD's decision."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHealth:
+    """How a stream is."""
+
+    name: str
+    device: str
+    """The device's or the file's name, for people."""
+    listening: bool
+    """False before it begins, after it has ended, and while its device is away."""
+    muted: bool
+    """By a command."""
+
+
+class Stream:
+    """One source of audio and all that follows from it, until it ends. Use once.
+
+    Args:
+        name: In topics and CloudEvents sources.
+        source: Entered last and left first.
+        segmenter: Cuts it.
+        transcriber: None where the voice alone is judged.
+        ensemble: Of all streams.
+        encoder: Numbers and encodes the events.
+        state: The debounced emotion.
+        abstention: When the label is ``uncertain``.
+        provisional: When the emotion so far is said.
+        voice: Where the voice heard so far is kept; None for nowhere.
+        started: What is announced first, of the ensemble's model.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        source: AudioSource,
+        segmenter: Segmenter,
+        transcriber: Transcriber | None,
+        ensemble: EnsembleWorker,
+        encoder: WireEncoder,
+        state: EmotionState,
+        abstention: AbstentionSettings,
+        provisional: ProvisionalSettings,
+        voice: VoiceFile | None,
+        started: Callable[[ModelId], MonitorStarted],
+    ) -> None:
+        self.name = name
+        self._source = source
+        self._segmenter = segmenter
+        self._transcriber = transcriber
+        self._ensemble = ensemble
+        self._encoder = encoder
+        self._state = state
+        self._abstention = abstention
+        self._voice = voice
+        self._schedule = ProvisionalSchedule(provisional)
+        self._provisional: asyncio.Task[None] | None = None
+        self._started = started
+        self._closed: asyncio.Queue[_ClosedSegment | None] = asyncio.Queue(PENDING_SEGMENTS)
+        self._inference: StreamInference
+        self._tasks: asyncio.TaskGroup
+        self._prepared: asyncio.Task[_Judgement] | None = None
+        """Of the open segment, while it pauses."""
+        self._failure: MonitorError | None = None
+        self._lateness = Lateness()
+        self._clock = 0
+        self._listening = False
+        self._muted = False
+        """Whether nothing shall be heard, since a command said so."""
+        self._muted_at: int | None = None
+        """Where that took effect."""
+        self._mutes = 0
+        self._utterances = 0
+        self._dropped = {"gaps": 0, "samples": 0, "transcripts": 0}
+
+    @property
+    def source(self) -> str:
+        """Of its events, as CloudEvents have it."""
+        return self._encoder.source
+
+    @property
+    def health(self) -> StreamHealth:
+        """How it is at the moment."""
+        return StreamHealth(self.name, self._source.name, self._listening, self._muted)
+
+    async def run(
+        self,
+        announce: Callable[[WireEvent], None],
+        *,
+        newest: int = 0,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Listen and judge until the source ends; then announce what is left.
+
+        Args:
+            announce: Takes each event; returns at once.
+            newest: Sequence of the last event of this source in an earlier run.
+            ready: Called once when everything is open and the first frame may come.
+
+        Raises:
+            MonitorError: A part cannot be opened, or the source has failed.
+        """
+        self._publish = announce
+        self._inference = StreamInference(self._ensemble, self._voice)
+        self._encoder.continue_after(newest)
+        async with AsyncExitStack() as stack:
+            if self._transcriber is not None:
+                await stack.enter_async_context(self._transcriber)
+            await stack.enter_async_context(self._source)
+            self._listening = True
+            self._announce(self._started(self._ensemble.model))
+            ready()
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    self._tasks = tasks
+                    tasks.create_task(self._listen(), name=f"listen {self.name}")
+                    tasks.create_task(self._judge(), name=f"judge {self.name}")
+                if self._failure is not None:
+                    raise self._failure
+            finally:
+                self._listening = False
+                self._announce(
+                    MonitorStopped(
+                        audio_ms=to_ms(self._clock),
+                        utterances=self._utterances,
+                        dropped=dict(self._dropped),
+                    )
+                )
+
+    def stop(self) -> None:
+        """End the source; what was said so far is still judged. Idempotent."""
+        self._source.stop()
+
+    async def settled(self) -> None:
+        """Wait until every segment that is closed has been announced."""
+        await self._closed.join()
+
+    async def cut(self) -> None:
+        """End the open segment here, while the source waits."""
+        for output in self._segmenter.flush():
+            await self._advance(output)
+
+    async def partial(self) -> str:
+        """Words of the open segment so far; none where they are to be kept out of events."""
+        if not self._encoder.transcript or self._transcriber is None:
+            return ""
+        if not self._segmenter.speech_samples:
+            return ""
+        return await self._transcriber.partial()
+
+    def obey(self, command: Command) -> None:
+        """Do as a consumer says."""
+        match command:
+            case Mute():
+                self._muted = True  # in effect with the next frame
+            case Unmute():
+                self._muted = False
+            case Mark(text=text):
+                self._announce(Marked(text, self._clock))
+            case Reset():
+                self._inference.reset()
+                self._state.reset()
+
+    def _announce(self, happening: Happening) -> None:
+        match happening:
+            case DeviceLost():
+                self._listening = False
+            case DeviceRecovered():
+                self._listening = True
+        self._publish(self._encoder.encode(happening))
+
+    async def _listen(self) -> None:
+        """Frames in; closed segments out to :meth:`_judge`."""
+        try:
+            async for audio in self._source:
+                await self._hear(audio)
+        except MonitorError as error:
+            # Raised by run() once what was said before the source failed has been announced.
+            self._failure = error
+        for output in self._segmenter.flush():
+            await self._advance(output)
+        await self._closed.put(None)
+
+    async def _hear(self, audio: AudioFrame | AudioGap | DeviceHappening) -> None:
+        if isinstance(audio, DeviceHappening):
+            self._dropped["gaps"] += isinstance(audio, DeviceLost)
+            self._announce(audio)
+            return
+        if isinstance(audio, AudioGap):
+            self._clock = audio.start + audio.length
+            self._lateness.forget()
+            self._dropped["samples"] += audio.length
+            if audio.reason != "lost":  # which the source has told itself
+                self._dropped["gaps"] += 1
+                self._announce(DeviceOverflow(self._source.name, 1, audio.length))
+        else:
+            if self._muted != (self._muted_at is not None):
+                await self._switch_mute(audio.start)
+            self._clock = audio.start + len(audio.samples)
+            self._lateness.heard(self._clock, time.perf_counter())
+            if self._muted:
+                return
+        for output in self._segmenter.push(audio):
+            await self._advance(output)
+
+    async def _switch_mute(self, now: int) -> None:
+        """What is said while muted is lost on purpose: a gap, which closes an open segment."""
+        active = self._muted_at is None
+        if self._muted_at is None:
+            began = self._muted_at = now
+            self._mutes += 1
+        else:
+            began, self._muted_at = self._muted_at, None
+        gap = AudioGap(began, now - began, "muted")
+        for output in self._segmenter.push(gap):
+            await self._advance(output)
+        self._announce(
+            DeviceMuted(self._source.name, active, self._mutes, gap.length, by="command")
+        )
+
+    async def _advance(self, output: SegmenterOutput) -> None:
+        match output:
+            case SpeechStarted(utterance=utterance, start=start):
+                self._inference.begin()
+                if self._transcriber is not None:
+                    self._transcriber.begin(utterance, start)
+                self._announce(SpeechBegan(utterance, start))
+            case SpeechAudio(samples=samples):
+                self._throw_away()
+                self._inference.feed(samples)
+                if self._transcriber is not None:
+                    self._transcriber.feed(samples)
+                    if not self._source.live:
+                        await self._transcriber.wait_ready()
+                await self._say_so_far()
+            case SpeechPaused(end=end):
+                self._drop_provisional()
+                self._prepared = self._begin_judgement(end, self._inference.so_far())
+            case Segment():
+                await self._close(output)
+
+    async def _say_so_far(self) -> None:
+        """Where it is time, and nothing of the kind is still being worked out: judge the voice so far."""
+        if self._provisional is not None and not self._provisional.done():
+            return
+        if not self._schedule.due(self._clock, self._segmenter.speech_samples):
+            return
+        segment = self._segmenter.so_far()
+        if segment is None:
+            return
+        verdict = self._inference.judge_so_far(self._inference.so_far())
+        if verdict is not None:
+            work = self._announce_so_far(segment, verdict)
+            self._provisional = self._tasks.create_task(work, name="provisional")
+            if not self._source.live:
+                await self._provisional
+
+    async def _announce_so_far(self, segment: Segment, judged: Awaitable[Verdict]) -> None:
+        begun_s = time.perf_counter()
+        verdict = await judged
+        judged_s = time.perf_counter()
+        if not verdict.modalities:  # only words were asked for
+            return
+        so_far = UtteranceEmotion(
+            segment=segment,
+            verdict=verdict,
+            transcript=None,
+            abstained=reasons(segment, None, verdict, self._abstention),
+            latency=Latency(
+                endpoint=0.0,
+                asr=0.0,
+                inference=(judged_s - begun_s) * 1000,
+                publish=(time.perf_counter() - judged_s) * 1000,
+            ),
+            model=self._ensemble.model,
+        )
+        self._announce(ProvisionalEmotion(so_far))
+
+    def _drop_provisional(self) -> None:
+        """The final verdict comes first: what has not been worked out by now never will be."""
+        if self._provisional is not None:
+            self._provisional.cancel()
+            self._provisional = None
+
+    def _throw_away(self) -> None:
+        """Speech goes on: what was prepared for its end is of no use."""
+        if self._prepared is not None:
+            self._prepared.cancel()
+            self._prepared = None
+            if self._transcriber is not None:
+                self._transcriber.resume()
+
+    async def _close(self, segment: Segment) -> None:
+        closed_s = time.perf_counter()
+        late_s = self._lateness.of(segment.closed_at, closed_s) if self._source.live else 0.0
+        self._drop_provisional()
+        self._announce(SpeechEnded(segment.utterance, segment.start, segment.end))
+        heard = self._inference.close()
+        judgement = self._prepared or self._begin_judgement(segment.end, heard)
+        self._prepared = None
+        await self._closed.put(_ClosedSegment(segment, judgement, late_s, closed_s))
+
+    def _begin_judgement(self, end: int, heard: HeardSegment) -> asyncio.Task[_Judgement]:
+        """Finish the recogniser at ``end``, and start to work out what the segment leads to."""
+        transcript = None if self._transcriber is None else self._transcriber.finish(end)
+        return self._tasks.create_task(self._work_out(heard, transcript), name="judgement")
+
+    async def _work_out(
+        self, heard: HeardSegment, recognition: Awaitable[Transcript | None] | None
+    ) -> _Judgement:
+        transcript = None if recognition is None else await recognition
+        heard_s = time.perf_counter()
+        words = None
+        if transcript is not None and readable(transcript, self._abstention):
+            words = [word.word for word in transcript.words]
+        verdict = await self._inference.judge(heard, words)
+        return _Judgement(verdict, transcript, heard_s, time.perf_counter())
+
+    async def _judge(self) -> None:
+        """Closed segments in, in order; one utterance event out for each."""
+        while (closed := await self._closed.get()) is not None:
+            self._utterances += 1
+            utterance = await self._verdict(closed)
+            self._announce(utterance)
+            change = self._state.update(utterance)
+            if change is not None:
+                self._announce(change)
+            self._closed.task_done()
+
+    async def _verdict(self, closed: _ClosedSegment) -> UtteranceEmotion:
+        segment, judgement = closed.segment, await closed.judgement
+        transcript, verdict = judgement.transcript, judgement.verdict
+        if self._transcriber is not None and transcript is None:
+            self._dropped["transcripts"] += 1
+        # What was prepared before the decision took no time after it.
+        heard_s = max(judgement.heard_s, closed.closed_s)
+        judged_s = max(judgement.judged_s, closed.closed_s)
+        abstained = reasons(segment, transcript, verdict, self._abstention)
+        return UtteranceEmotion(
+            segment=segment,
+            verdict=verdict,
+            transcript=transcript,
+            abstained=abstained,
+            latency=Latency(
+                endpoint=(segment.closed_at - segment.speech_end) * 1000 / SAMPLE_RATE_HZ
+                + closed.late_s * 1000,
+                asr=(heard_s - closed.closed_s) * 1000,
+                inference=(judged_s - heard_s) * 1000,
+                publish=(time.perf_counter() - judged_s) * 1000,
+            ),
+            model=self._ensemble.model,
+        )

@@ -1,0 +1,138 @@
+"""Several streams in one process, as a user starts them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from websockets.asyncio.client import connect
+
+from tests.support.monitor_process import run_monitor, running_monitor
+from tests.support.speech import spoken, write_wav
+
+
+def recordings(folder: Path) -> list[Path]:
+    texts = ("leave me alone", "i am so happy today")
+    return [
+        write_wav(folder / f"{number}.wav", np.concatenate([spoken(text, after_s=1.0)] * 2))
+        for number, text in enumerate(texts)
+    ]
+
+
+def test_each_file_is_a_stream_with_its_own_events(tmp_path: Path) -> None:
+    first, second = recordings(tmp_path)
+    together = run_monitor(
+        *("--input", first, "--input", second, "--stream", "desk", "--stream", "door"),
+        *("--no-ws", "--node", "node"),
+    )
+    assert together.code == 0
+    for name, path in (("desk", first), ("door", second)):
+        alone = run_monitor("--input", path, "--no-ws", "--node", "node", "--stream", name)
+        events = [e for e in together.events if e["source"] == f"/stser/node/{name}"]
+        assert [int(e["sequence"]) for e in events] == list(range(1, len(events) + 1))
+        told = [e["data"] for e in events if e["type"].endswith("utterance.v1")]
+        expected = [e["data"] for e in alone.of("emotion.utterance")]
+        assert len(told) == 2
+        for one, other in zip(told, expected, strict=True):
+            assert one["transcript"] == other["transcript"]
+            assert (one["start_ms"], one["end_ms"]) == (other["start_ms"], other["end_ms"])
+            # Judged together with others, a verdict may differ in its last digit.
+            for emotion, probability in one["posterior"].items():
+                assert abs(probability - other["posterior"][emotion]) <= 2e-4
+
+
+def test_streams_without_a_name_are_numbered_and_too_many_names_are_refused(tmp_path: Path) -> None:
+    first, second = recordings(tmp_path)
+    done = run_monitor("--input", first, "--input", second, "--no-ws", "--no-asr", "--node", "node")
+    assert {e["source"] for e in done.events} == {"/stser/node/mic", "/stser/node/mic-2"}
+    refused = run_monitor("--input", first, "--stream", "a", "--stream", "b", "--no-ws")
+    assert refused.code == 2
+    assert "--stream names 2 streams (a, b), and there are 1" in refused.log
+
+
+def test_a_damaged_file_does_not_keep_the_other_from_its_end(tmp_path: Path) -> None:
+    first, _ = recordings(tmp_path)
+    # Cut after the start, which looks whole, in a format that says nothing of its length.
+    damaged = tmp_path / "damaged.flac"
+    import soundfile
+
+    samples, rate = soundfile.read(first)
+    soundfile.write(damaged, np.tile(samples, 4), rate)
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 4_000] = bytes(4_000)
+    damaged.write_bytes(data)
+    done = run_monitor(
+        *("--input", first, "--input", damaged, "--no-ws", "--no-asr", "--node", "node")
+    )
+    whole = [e for e in done.of("emotion.utterance") if e["source"] == "/stser/node/mic"]
+    assert len(whole) == 2
+    stopped = {e["source"] for e in done.of("monitor.stopped")}
+    assert stopped == {"/stser/node/mic", "/stser/node/mic-2"}
+
+
+def test_a_missing_second_file_ends_the_start_of_the_first(tmp_path: Path) -> None:
+    first, _ = recordings(tmp_path)
+    done = run_monitor("--input", first, "--input", tmp_path / "none.wav", "--no-ws", "--no-asr")
+    assert done.code == 2
+    assert "none.wav" in done.log
+
+
+def test_a_subscriber_resumes_each_stream_where_it_left(tmp_path: Path) -> None:
+    first, second = recordings(tmp_path)
+    flags: tuple[Any, ...] = (
+        *("--input", first, "--input", second, "--stream", "desk", "--stream", "door"),
+        *("--pace", "realtime", "--ws-port", "0", "--no-asr", "--node", "node"),
+    )
+
+    async def main() -> tuple[list[Any], list[Any]]:
+        environment = {"XDG_STATE_HOME": str(tmp_path)}
+        async with running_monitor(*flags, environment=environment) as monitor:
+            await monitor.wait_for("emotion.utterance", 2)
+            port = await monitor.port()
+            query = "since=0,door:3&types=speech.started,speech.ended,emotion.utterance"
+            async with connect(f"ws://127.0.0.1:{port}/events?{query}") as client:
+                told = [json.loads(message) async for message in client]
+            await monitor.ended()
+            lines = [json.loads(line) for line in monitor.lines]
+            kinds = ("speech.started", "speech.ended", "emotion.utterance")
+            wanted = [e for e in lines if e["type"][10:-3] in kinds]
+            return told, wanted
+
+    told, wanted = asyncio.run(main())
+    for name, since in (("desk", 0), ("door", 3)):
+        source = f"/stser/node/{name}"
+        expected = [e for e in wanted if e["source"] == source and int(e["sequence"]) > since]
+        assert [e for e in told if e["source"] == source] == expected
+
+
+def test_health_and_commands_know_each_stream(tmp_path: Path) -> None:
+    import urllib.request
+
+    first, second = recordings(tmp_path)
+
+    async def main() -> tuple[Any, list[Any], Any]:
+        async with running_monitor(
+            *("--input", first, "--input", second, "--stream", "desk", "--stream", "door"),
+            *("--pace", "realtime", "--ws-port", "0", "--no-asr", "--journal", "off"),
+        ) as monitor:
+            port = await monitor.port()
+            async with connect(f"ws://127.0.0.1:{port}/events?types=device.muted") as client:
+                await client.send('{"type":"mute","stream":"door"}')
+                muted = json.loads(await client.recv())
+                await client.send('{"type":"mute","stream":"attic"}')
+                refusal = json.loads(await client.recv())
+
+            def health() -> Any:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz") as answer:
+                    return json.loads(answer.read())
+
+            return await asyncio.to_thread(health), [muted], refusal
+
+    health, (muted,), refusal = asyncio.run(main())
+    assert muted["source"].endswith("/door")
+    assert refusal["code"] == "unknown_stream"
+    assert {s["name"]: s["muted"] for s in health["streams"]} == {"desk": False, "door": True}
+    assert [s["device"] for s in health["streams"]] == ["0.wav", "1.wav"]
