@@ -256,6 +256,7 @@ class VoskTranscriber:
         self._loop: asyncio.AbstractEventLoop
         self._open: _Utterance | None = None
         self._closed: _Utterance | None = None
+        self._partial = ""
         self._backlog = 0
         self._ready = asyncio.Event()
         self._ready.set()
@@ -282,6 +283,7 @@ class VoskTranscriber:
     def begin(self, utterance: int, start: int) -> None:
         opened = self._open = _Utterance(utterance)
         self._closed = None
+        self._partial = ""
         self._post(opened, lambda engine: engine.begin(start))
 
     def feed(self, samples: Samples) -> None:
@@ -300,11 +302,14 @@ class VoskTranscriber:
         await self._ready.wait()
 
     async def partial(self) -> str:
-        utterance = self._utterance()
+        utterance = self._open
+        if utterance is None:  # it pauses, and may go on: no words have come since
+            return self._partial
         text = await self._worker.call(
             lambda engine: self._attempt(utterance, engine, lambda engine: engine.partial())
         )
-        return text or ""
+        self._partial = text or ""
+        return self._partial
 
     def finish(self, end: int) -> asyncio.Future[Transcript | None]:
         utterance = self._closed = self._utterance()
