@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from websockets.asyncio.client import connect
 
-from tests.support.monitor_process import run_monitor, running_monitor
+from tests.support.monitor_process import RunningMonitor, run_monitor, running_monitor
 from tests.support.speech import spoken, write_wav
+from tests.support.virtual_microphone import VirtualMicrophone
 
 
 def recordings(folder: Path) -> list[Path]:
@@ -136,3 +137,46 @@ def test_health_and_commands_know_each_stream(tmp_path: Path) -> None:
     assert refusal["code"] == "unknown_stream"
     assert {s["name"]: s["muted"] for s in health["streams"]} == {"desk": False, "door": True}
     assert [s["device"] for s in health["streams"]] == ["0.wav", "1.wav"]
+
+
+def test_two_microphones_are_heard_apart_and_one_that_stalls_does_not_touch_the_other(
+    virtual_microphone: VirtualMicrophone, tmp_path: Path
+) -> None:
+    microphone = virtual_microphone
+    desk = write_wav(tmp_path / "desk.wav", spoken("leave me alone", after_s=1.0))
+    door = write_wav(tmp_path / "door.wav", spoken("i am so happy today", after_s=1.0))
+    flags = (
+        *("--device", "fakemic", "--device", "fakedoor", "--stream", "desk", "--stream", "door"),
+        *("--ws-port", "0", "--journal", "off", "--node", "node"),
+    )
+
+    async def main() -> RunningMonitor:
+        async with running_monitor(*flags, environment=microphone.environment) as monitor:
+            await monitor.wait_for_log("Listening to")
+            await asyncio.gather(
+                asyncio.to_thread(microphone.play, desk),
+                asyncio.to_thread(microphone.play, door, "spk_door"),
+            )
+            await monitor.wait_for("emotion.utterance", 2)
+            microphone.control("suspend-source", "mic_door", "1")
+            await monitor.wait_for("device.lost")
+            await asyncio.to_thread(microphone.play, desk)
+            await monitor.wait_for("emotion.utterance", 3)
+            microphone.control("suspend-source", "mic_door", "0")
+            await monitor.wait_for("device.recovered")
+            await asyncio.to_thread(microphone.play, door, "spk_door")
+            await monitor.wait_for("emotion.utterance", 4)
+            assert await monitor.end() == 0
+            return monitor
+
+    with microphone.second_microphone():
+        monitor = asyncio.run(main())
+    heard: dict[str, list[str]] = {}
+    for event in monitor.of("emotion.utterance"):
+        heard.setdefault(event["source"], []).append(event["data"]["transcript"]["text"])
+    assert heard.keys() == {"/stser/node/desk", "/stser/node/door"}
+    assert [len(texts) for texts in heard.values()] == [2, 2]
+    assert all("alone" in text for text in heard["/stser/node/desk"])
+    assert all("happy" in text for text in heard["/stser/node/door"])
+    (lost,) = monitor.of("device.lost")
+    assert (lost["source"], lost["data"]["reason"]) == ("/stser/node/door", "stalled")

@@ -27,6 +27,7 @@ ALSA_CONFIG = """\
 pcm.!default { type pulse hint { show on description "Default" } }
 ctl.!default { type pulse }
 pcm.fakemic { type pulse device mic hint { show on description "Fake microphone" } }
+pcm.fakedoor { type pulse device mic_door hint { show on description "Fake microphone at the door" } }
 """
 
 
@@ -75,6 +76,28 @@ class VirtualMicrophone:
         self._reader = self._start("parec", "--latency-msec=10", "-d", "spk.monitor")
         self._read_one_block()
 
+    @contextmanager
+    def second_microphone(self) -> Iterator[None]:
+        """Inside the block there is another one: ``fakedoor``, which hears the speaker ``spk_door``."""
+        modules = [
+            self.control(
+                *("load-module", "module-null-sink", "sink_name=spk_door"),
+                *("rate=16000", "channels=1"),
+            ),
+            self.control(
+                *("load-module", "module-remap-source", "source_name=mic_door"),
+                "master=spk_door.monitor",
+            ),
+        ]
+        reader = self._start("parec", "--latency-msec=10", "-d", "spk_door.monitor")
+        try:
+            self._read_one_block("mic_door")
+            yield
+        finally:
+            end(reader)
+            for module in reversed(modules):
+                self.control("unload-module", module.strip())
+
     def unplug(self) -> None:
         """The device goes, the server stays."""
         self.control("unload-module", "module-null-sink")
@@ -107,9 +130,9 @@ class VirtualMicrophone:
 
     # --- what it hears -------------------------------------------------------------------------
 
-    def play(self, path: Path) -> None:
+    def play(self, path: Path, speaker: str = "spk") -> None:
         """Speak a sound file into the microphone; returns when it has been heard to its end."""
-        self.run("paplay", "--device=spk", "--latency-msec=20", str(path))
+        self.run("paplay", f"--device={speaker}", "--latency-msec=20", str(path))
 
     @contextmanager
     def playing(self, path: Path) -> Iterator[None]:
@@ -145,9 +168,9 @@ class VirtualMicrophone:
             end(self._reader)
             self._reader = None
 
-    def _read_one_block(self) -> None:
+    def _read_one_block(self, source: str = "mic") -> None:
         reader = subprocess.Popen(
-            ["parec", "--latency-msec=10", "-d", "mic"],
+            ["parec", "--latency-msec=10", "-d", source],
             env={**os.environ, **self.environment},
             stdout=subprocess.PIPE,
         )
