@@ -121,7 +121,9 @@ def told() -> dict[str, set[str]]:
     metrics = Metrics()
     for event in encoded(*EVERY):
         metrics.count(event)
-    text = metrics.render(clients=1, durable=True, waiting={"mqtt://127.0.0.1:1883/stser": 0})
+    text = metrics.render(
+        clients=1, streams=1, durable=True, waiting={"mqtt://127.0.0.1:1883/stser": 0}
+    )
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text.decode()):
         for sample in family.samples:

@@ -14,7 +14,9 @@ from tests.support.happenings import EVERY, UTTERANCE, encoded
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
     """Every sample by its name and label values."""
-    text = metrics.render(clients=3, durable=True, waiting={"mqtt://broker:1883/stser": 7})
+    text = metrics.render(
+        clients=3, streams=2, durable=True, waiting={"mqtt://broker:1883/stser": 7}
+    )
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text.decode())
@@ -37,6 +39,7 @@ def test_events_and_utterances_are_counted_by_kind_and_label() -> None:
 def test_what_is_now_is_told_as_it_is() -> None:
     found = samples(Metrics())
     assert found["stser_websocket_clients",] == 3
+    assert found["stser_streams",] == 2
     assert found["stser_journal_durable",] == 1
     assert found["stser_mqtt_waiting_events", "mqtt://broker:1883/stser"] == 7
 
