@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import warnings
@@ -15,6 +16,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from stser_core.checkpoint import WEIGHTS
+from stser_core.fused import CONTRIBUTED, fuse
 from stser_core.fusion import StserModel
 
 OPSET: Final = 17
@@ -55,6 +57,7 @@ class _BimodalGraph(nn.Module):
 def write_graphs(model: StserModel, directory: Path) -> None:
     """Write the three ONNX graphs beside ``model.safetensors``, whose matrices they refer to."""
     sizes = model.settings
+    model = fuse(copy.deepcopy(model))
     places = _places(directory / WEIGHTS)
     log_mel, lengths = torch.zeros(2, 40, sizes.speech.n_mels), torch.tensor([40, 30])
     ids, mask = torch.ones(2, 6, dtype=torch.int64), torch.ones(2, 6, dtype=torch.int64)
@@ -105,6 +108,7 @@ def _trace(
             buffer,  # type: ignore[arg-type]  # the stub knows only the other exporter's paths
             dynamo=False,
             opset_version=OPSET,
+            custom_opsets={CONTRIBUTED: 1},
             # Folded weights would be new tensors that are not in model.safetensors; ONNX Runtime
             # folds them when it loads the graph.
             do_constant_folding=False,

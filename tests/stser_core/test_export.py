@@ -15,6 +15,8 @@ from stser_core.engine import Floats, Integers, OnnxEngine, SpeechScores
 from stser_core.errors import CheckpointError
 from stser_core.export import TOLERANCE, check_parity, save_checkpoint
 from stser_core.fusion import StserModel
+from stser_core.graphs import write_graphs
+from stser_core.tensors import rounded, save_tensors
 from stser_core.torch_engine import TorchEngine
 
 
@@ -94,3 +96,29 @@ def test_a_new_export_replaces_the_old_one(
     )
     assert manifest.model_id.version == "0.0.2"
     assert not (checkpoint_copy / "left-over").exists()
+
+
+def test_lstm_and_albert_are_the_operators_that_onnx_runtime_has_for_them(
+    manifest: Manifest,
+) -> None:
+    def operators(name: str) -> list[str]:
+        graph = onnx.load(manifest.directory / name, load_external_data=False).graph
+        return [node.op_type for node in graph.node]
+
+    layers = manifest.description.sizes.text.layers
+    assert operators("speech.onnx").count("LSTM") == 1
+    assert operators("text.onnx").count("Attention") == layers
+    assert operators("text.onnx").count("SkipLayerNormalization") == 2 * layers
+
+
+def test_exporting_leaves_the_model_as_it_was(
+    manifest: Manifest, model: StserModel, tmp_path: Path
+) -> None:
+    save_tensors(rounded(model), tmp_path / WEIGHTS)
+    names = list(model.state_dict())
+    write_graphs(model, tmp_path)
+    assert list(model.state_dict()) == names
+    assert (
+        check_parity(TorchEngine(rounded(model)), TorchEngine.load(manifest), manifest.description)
+        == 0
+    )
