@@ -21,7 +21,9 @@ RESAMPLER_QUALITY: Final = "MQ"
 """soxr's 16-bit quality: aliases below -90 dB, and 12-19 ms behind at 48 and 44.1 kHz where HQ is
 31-33."""
 
-_PCM16_FULL_SCALE: Final = np.float32(32_768)
+_PCM16_STEP: Final = np.float32(1 / 32_768)
+
+_NOTHING: Final[Samples] = np.zeros(0, np.float32)
 
 InputSamples = NDArray[np.int16] | NDArray[np.float32]
 """``(samples, channels)`` at the rate of the source."""
@@ -50,7 +52,7 @@ class Framer:
         self._rate_hz = input_rate_hz
         self._channels = channels
         self._resampler = _new_resampler(input_rate_hz)
-        self._pending: Samples = np.zeros(0, np.float32)
+        self._pending: Samples = _NOTHING
         self._clock = start
         self._n_input = start * input_rate_hz // SAMPLE_RATE_HZ
 
@@ -84,7 +86,7 @@ class Framer:
         """What is left at the end of the stream; the last frame is filled up with silence."""
         frames = []
         if self._resampler is not None and self._n_input:
-            rest = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+            rest = self._resampler.resample_chunk(_NOTHING, last=True)
             frames = self._cut(_clamped(rest))
         if len(self._pending):
             frames += self._cut(np.zeros(FRAME_SAMPLES - len(self._pending), np.float32))
@@ -102,7 +104,7 @@ class Framer:
         start = self._clock
         # The resampler is behind its input, never ahead, so the clock only moves forward.
         self._clock = max(start, self._n_input * SAMPLE_RATE_HZ // self._rate_hz)
-        self._pending = np.zeros(0, np.float32)
+        self._pending = _NOTHING
         self._resampler = _new_resampler(self._rate_hz)
         return AudioGap(start, self._clock - start, reason)
 
@@ -111,12 +113,12 @@ class Framer:
             samples = np.concatenate([self._pending, samples])
         n_whole = len(samples) - len(samples) % FRAME_SAMPLES
         # A copy, or one pending sample would keep a whole chunk in memory.
-        self._pending = samples[n_whole:].copy()
-        frames = []
-        for at in range(0, n_whole, FRAME_SAMPLES):
-            frames.append(AudioFrame(self._clock, samples[at : at + FRAME_SAMPLES]))
-            self._clock += FRAME_SAMPLES
-        return frames
+        self._pending = samples[n_whole:].copy() if n_whole < len(samples) else _NOTHING
+        first, self._clock = self._clock, self._clock + n_whole
+        return [
+            AudioFrame(first + at, samples[at : at + FRAME_SAMPLES])
+            for at in range(0, n_whole, FRAME_SAMPLES)
+        ]
 
 
 def _new_resampler(rate_hz: int) -> soxr.ResampleStream | None:
@@ -143,12 +145,16 @@ def _mono(chunk: InputSamples) -> Samples:
 def _full_scale(channel: InputSamples) -> Samples:
     """One channel as float32 of its own, finite and in ``[-1, 1]``."""
     if channel.dtype == np.int16:
-        return channel.astype(np.float32) / _PCM16_FULL_SCALE
+        return channel * _PCM16_STEP
     samples = np.array(channel, np.float32)
-    samples[~np.isfinite(samples)] = 0
-    return _clamped(samples)
+    # Two looks cost less than four repairs, and NaN fails every comparison.
+    if not (np.minimum.reduce(samples) >= -1 and np.maximum.reduce(samples) <= 1):
+        samples[~np.isfinite(samples)] = 0
+        _clamped(samples)
+    return samples
 
 
 def _clamped(samples: Samples) -> Samples:
     """Clamped to full scale in place: a resampler overshoots where its input is clipped."""
-    return np.clip(samples, -1, 1, out=samples)
+    np.minimum(samples, 1, out=samples)  # np.clip takes three times as long on a block of 20 ms
+    return np.maximum(samples, -1, out=samples)

@@ -12,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from monitor.events import FRAME_SAMPLES, Samples
 
 SILENCE_DBFS: Final = -120.0
@@ -160,7 +162,7 @@ class EnergyVad:
         """Whether one more frame, float32 ``(320,)`` with finite values, is speech."""
         band = samples[BAND_STEP:] - samples[:-BAND_STEP]
         band_dbfs = _dbfs(float(band.dot(band)) / (4 * (FRAME_SAMPLES - BAND_STEP)))
-        mean = float(samples.sum()) / FRAME_SAMPLES
+        mean = float(np.add.reduce(samples)) / FRAME_SAMPLES  # without the wrapper's microsecond
         self._level_dbfs = _dbfs(float(samples.dot(samples)) / FRAME_SAMPLES - mean * mean)
         self._floor_dbfs = self._floor.push(self._level_dbfs)
         above_db = band_dbfs - max(self._band_floor.push(band_dbfs), MIN_FLOOR_DBFS)
