@@ -1,16 +1,18 @@
 """``ws /events``: what happens, and what a subscriber has missed. Commands come the other way.
 
-Each subscriber has an outbox of its own. One that does not keep up loses whole events, oldest first, and is told
-which (``stream.gap.v1``). So a stuck client costs at most its outbox, and no other client waits for it.
+Each subscriber has an outbox of its own, for what it could not be given at once. One that does not keep up loses
+whole events, oldest first, and is told which (``stream.gap.v1``). So a stuck client costs at most its outbox, and no
+other client waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
@@ -36,6 +38,12 @@ class Subscriber:
     """True where it has had the past, and gets what happens."""
     closed: bool = False
     """True where nothing more will come: it left, or the monitor ends."""
+
+    @property
+    def keeps_up(self) -> bool:
+        """True where it has had everything: nothing waits here or in the connection."""
+        transport = self.client.connection.transport
+        return not len(self.outbox) and not transport.get_write_buffer_size()
 
     def put(self, message: Message) -> None:
         self.outbox.put(message)
@@ -74,17 +82,13 @@ class EventsEndpoint:
         self.subscribers: set[Subscriber] = set()
 
     def publish(self, event: WireEvent) -> None:
-        """Put an event into the outbox of every subscriber that asked for it."""
-        stream = stream_of(event.source)
-        whole, bare = Message.of(event), None
-        for subscriber in self.subscribers:
-            if not subscriber.live or not subscriber.subscription.wants(event.kind, stream):
-                continue
-            if subscriber.subscription.transcript:
-                subscriber.put(whole)
-            else:
-                bare = bare or _without_transcript(whole)
-                subscriber.put(bare)
+        """Hand an event to every subscriber that asked for it."""
+        kind, stream, message = event.kind, stream_of(event.source), Message.of(event)
+        wanting = [s for s in self.subscribers if s.live and s.subscription.wants(kind, stream)]
+        _deliver(message, [s for s in wanting if s.subscription.transcript])
+        without_words = [s for s in wanting if not s.subscription.transcript]
+        if without_words:
+            _deliver(_without_transcript(message), without_words)
 
     def close(self) -> None:
         """Nothing more will come: subscribers get what waits for them, and a farewell."""
@@ -178,6 +182,17 @@ class EventsEndpoint:
                 }
                 await subscriber.client.send(to_json(answer))
         subscriber.close()
+
+
+def _deliver(message: Message, subscribers: Sequence[Subscriber]) -> None:
+    """At once to those who have had everything before, at a third of the cost; to the others by their outboxes."""
+    prompt: list[ServerConnection] = []
+    for subscriber in subscribers:
+        if subscriber.keeps_up:
+            prompt.append(subscriber.client.connection)
+        else:
+            subscriber.put(message)
+    broadcast(prompt, message.body.decode())
 
 
 async def _send_events(subscriber: Subscriber) -> None:

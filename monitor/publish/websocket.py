@@ -8,6 +8,7 @@ import dataclasses
 import email.utils
 import http
 import logging
+import socket
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,8 @@ AUDIO: Final = "/audio"
 SUBPROTOCOL: Final = Subprotocol("cloudevents.json")
 FAREWELL_S: Final = 2.0
 """On the way out, time for clients to take what is left and to say goodbye."""
+SYSTEM_BUFFER_BYTES: Final = 65_536
+"""What the operating system may keep for a client; left alone it keeps up to 4 MB for one that reads nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +184,8 @@ class WebSocketPublisher:
                 f"cannot listen on {settings.host}:{settings.port} ({error.strerror}). "
                 "Choose another with --ws-port, or 0 for a free one."
             ) from error
+        for listening in self._server.sockets:  # connections have it from there
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SYSTEM_BUFFER_BYTES)
         return self
 
     async def __aexit__(
@@ -199,7 +204,7 @@ class WebSocketPublisher:
         await ended
 
     def publish(self, event: WireEvent) -> None:
-        """Put an event into the outbox of every subscriber that asked for it."""
+        """Hand an event to every subscriber that asked for it."""
         self._metrics.count(event)
         if isinstance(event.happening, StateChanged):
             self._states[event.source] = event

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from monitor.commands import Command, CommandDesk, Mark, Mute
 from monitor.errors import PublishError
-from monitor.events import StateChanged
+from monitor.events import StateChanged, WireEvent
 from monitor.publish.journal import Journal, JournalSettings
 from monitor.publish.pages import load_pages
 from monitor.publish.websocket import WebSocketPublisher, WebSocketSettings
@@ -341,28 +341,59 @@ def stuck_client(port: int) -> socket.socket:
     return client
 
 
+def long_ones(count: int) -> list[WireEvent]:
+    """Events of 50 KB: what the operating system buffers for a client is soon full."""
+    return [
+        replace(event, body=b'{"sequence":"%020d","rest":"%s"}' % (event.sequence, b"x" * 50_000))
+        for event in numbered(count)
+    ]
+
+
 def test_slow_client_is_told_what_it_missed_and_gets_the_newest() -> None:
-    events = numbered(50)
+    *events, last = long_ones(401)
 
     async def main() -> list[dict[str, Any]]:
-        async with serving(queue_events=5) as publisher, subscribe(publisher) as client:
+        async with (
+            serving(queue_events=5) as publisher,
+            subscribe(publisher, max_queue=1) as client,
+        ):
             await subscribed(publisher)
-            # All in one go: the client's task has no chance to send in between.
+            # All in one go: the client has no chance to read in between.
             for event in events:
                 publisher.publish(event)
-            return [json.loads(body) for body in await received(client, 6)]
+            seen: list[dict[str, Any]] = []
+            while not seen or seen[-1].get("sequence") != f"{events[-1].sequence:020d}":
+                seen += [json.loads(body) for body in await received(client, 1)]
+            publisher.publish(last)
+            return seen + [json.loads(body) for body in await received(client, 1)]
 
-    gap, *rest = asyncio.run(main())
-    assert gap["type"] == "org.stser.stream.gap.v1"
-    assert gap["data"]["dropped"] == 45
-    assert gap["data"]["from_sequence"] == "00000000000000000001"
-    assert gap["data"]["to_sequence"] == "00000000000000000045"
-    assert [int(event["sequence"]) for event in rest] == [46, 47, 48, 49, 50]
+    seen = asyncio.run(main())
+    (at,) = (i for i, event in enumerate(seen) if event.get("type") == "org.stser.stream.gap.v1")
+    gap = seen[at]["data"]
+    told = [int(event["sequence"]) for event in seen[:at] + seen[at + 1 :]]
+    missed = list(range(int(gap["from_sequence"]), int(gap["to_sequence"]) + 1))
+    assert told[:at] + missed + told[at:] == list(range(1, 402))
+    assert (gap["dropped"], gap["reason"]) == (len(missed), "slow_client")
+    assert told[at:] == [396, 397, 398, 399, 400, 401]
+
+
+def test_what_the_system_keeps_for_a_client_that_reads_nothing_is_bounded() -> None:
+    async def main() -> int:
+        async with serving(queue_events=1, send_timeout_s=DEADLINE_S) as publisher:
+            with await asyncio.to_thread(stuck_client, port_of(publisher)):
+                await subscribed(publisher)
+                (client,) = publisher._events.subscribers
+                for number, event in enumerate(long_ones(100), 1):
+                    publisher.publish(event)
+                    if not client.keeps_up:
+                        return number
+        raise AssertionError("5 MB were buffered for it")
+
+    assert asyncio.run(main()) * 50_000 < 1_000_000
 
 
 def test_client_that_takes_nothing_is_dropped_and_the_others_notice_nothing() -> None:
-    body = b'"%s"' % (b"x" * 50_000)
-    long = [replace(event, body=body) for event in numbered(200)]
+    long = long_ones(200)
 
     async def main() -> None:
         async with (
