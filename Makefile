@@ -6,7 +6,7 @@ VENV := .venv
 TEST_VENV := .venv-test
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 RUN_PACKAGES := libportaudio2
-TEST_PACKAGES := libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto flite sox ffmpeg chromium
+TEST_PACKAGES := libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto mosquitto-clients flite sox ffmpeg chromium
 SOURCES := $(shell git ls-files config stser_core monitor training 2>/dev/null)
 
 .PHONY: run test lint types check bench fuzz soak dashboard dashboard-check clean

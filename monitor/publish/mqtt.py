@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import random
@@ -25,6 +26,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from monitor.commands import CommandDesk, CommandError
 from monitor.errors import PublishError
@@ -40,6 +42,8 @@ CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _UTF8: Final = 1
 _CANCEL_AGAIN_S: Final = 0.5
+_REFUSED_LOGIN: Final = (134, 135)
+"""Bad user name or password, not authorized: reason codes of MQTT 5."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +165,7 @@ class MqttPublisher:
                 pass
         except (aiomqtt.MqttError, OSError) as error:
             raise PublishError(
-                f"{self._address.hostname}:{self._port} does not take the monitor in: {error}"
+                f"{self._address.hostname}:{self._port} does not take the monitor in: {_explained(error)}"
             ) from error
 
     def publish(self, event: WireEvent) -> None:
@@ -171,19 +175,23 @@ class MqttPublisher:
     async def _run(self) -> None:
         """Connect, converse, and connect again, until all is said or cancelled."""
         wait_s = self._settings.reconnect_least_s
-        reachable, done = True, False
+        said: set[str] = set()
+        done = False
         while not done:
             try:
                 async with self._client() as client:
                     logger.info("MQTT: connected to %s", self._address.hostname)
                     wait_s = self._settings.reconnect_least_s
-                    reachable = self._connected = True
+                    said.clear()
+                    self._connected = True
                     await self._converse(client)
                     done = True
             except* (aiomqtt.MqttError, OSError) as errors:
-                if reachable:
-                    logger.warning("MQTT: %s; trying again until it works", errors.exceptions[0])
-                reachable = self._connected = False
+                trouble = _explained(errors.exceptions[0])
+                if trouble not in said:  # once, not with each try
+                    logger.warning("MQTT: %s; trying again until it works", trouble)
+                said.add(trouble)
+                self._connected = False
             if not done:
                 # Full jitter: many monitors do not come back at the same moment.
                 await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311
@@ -267,13 +275,13 @@ class MqttPublisher:
                 body,
                 qos=1,
                 retain=True,
-                properties=_properties(None),
+                properties=_properties(body),
             )
         await client.publish(
             f"{topic}/event/{kind}",
             body,
             qos=1,
-            properties=_properties(self._settings.expiry_s),
+            properties=_properties(body, self._settings.expiry_s),
         )
 
     @property
@@ -328,10 +336,33 @@ def _tls_context(settings: MqttSettings, address: SplitResult) -> ssl.SSLContext
         ) from error
 
 
-def _properties(expiry_s: int | None) -> Properties:
+def _explained(error: BaseException) -> str:
+    """What went wrong with the broker, and where it is known the remedy."""
+    text = str(error)
+    reason = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
+    if isinstance(reason, ReasonCode) and reason.value in _REFUSED_LOGIN:
+        return (
+            f"the broker refuses the name or the password ({text}). Check mqtt.username, and mqtt.password_file, the "
+            "address or STSER_MQTT_PASSWORD"
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return f"{text}. Name the authority that signed the broker's certificate with mqtt.tls_ca"
+    return text
+
+
+def _properties(body: bytes, expiry_s: int | None = None) -> Properties:
+    """Of a message: also the event's attributes, so that who passes it on need not read it.
+
+    They are those of the CloudEvents MQTT binding 1.0.2, section 3.2.3.
+    """
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
     properties.ContentType = CONTENT_TYPE
     properties.PayloadFormatIndicator = _UTF8
+    properties.UserProperty = [
+        (name, value)
+        for name, value in json.loads(body).items()
+        if name not in {"data", "datacontenttype"}
+    ]
     if expiry_s is not None:
         properties.MessageExpiryInterval = expiry_s
     return properties

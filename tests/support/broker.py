@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,22 +16,30 @@ from tests.support.processes import end, free_port, listens, wait_until
 
 
 class Mosquitto:
-    """A broker on the loopback interface, for anybody, without a memory.
+    """A broker on the loopback interface, for anybody unless its settings say otherwise, without a memory.
 
     Attributes:
         port: Stays the same over a restart.
         url: ``mqtt://127.0.0.1:PORT``.
     """
 
-    def __init__(self, program: str, folder: Path) -> None:
+    def __init__(self, program: str, folder: Path, settings: Sequence[str]) -> None:
         self._program = program
         self._config = folder / "mosquitto.conf"
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
-        self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
-        )
+        self.configure(*settings)
+
+    def configure(self, *settings: str) -> None:
+        """Other lines of mosquitto.conf, from the next start on."""
+        if not any(line.startswith("allow_anonymous") for line in settings):
+            settings = ("allow_anonymous true", *settings)
+        if not any(line.startswith("persistence ") for line in settings):
+            settings = ("persistence false", *settings)
+        # Started by root it would become another user, who may not read the test's files.
+        lines = [f"user {getpass.getuser()}", f"listener {self.port} 127.0.0.1", *settings]
+        self._config.write_text("\n".join(lines) + "\n")
 
     def start(self) -> None:
         """Start; returns when connections are taken."""
@@ -68,12 +77,17 @@ class Mosquitto:
 
 
 @contextmanager
-def running_mosquitto(folder: Path) -> Iterator[Mosquitto]:
-    """A broker that keeps its settings in ``folder``; brought down on the way out."""
+def running_mosquitto(folder: Path, *settings: str) -> Iterator[Mosquitto]:
+    """A broker that keeps its settings in ``folder``; brought down on the way out.
+
+    Args:
+        folder: For its files.
+        settings: Further lines of mosquitto.conf.
+    """
     program = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
     if program is None:
         pytest.skip("mosquitto is not installed: there is no broker to talk to")
-    broker = Mosquitto(program, folder)
+    broker = Mosquitto(program, folder, settings)
     broker.start()
     try:
         yield broker
