@@ -29,10 +29,20 @@ ONLY_HOME = {
     "onnxruntime": "stser_core/engine.py",
     "tokenizers": "stser_core/text.py",
     "matplotlib": "training/figures.py",
+    "accelerate": "training/compute.py",
 }
 STANDS_ALONE = "monitor/client.py"
 TORCH_FREE = {"config", "monitor"}
-TRAINING_ONLY = {"torch", "transformers", "librosa", "sklearn", "opensmile", "onnx", "matplotlib"}
+TRAINING_ONLY = {
+    "torch",
+    "transformers",
+    "librosa",
+    "sklearn",
+    "opensmile",
+    "onnx",
+    "matplotlib",
+    "accelerate",
+}
 FILES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
 
 

@@ -72,6 +72,25 @@ def parser() -> argparse.ArgumentParser:
     )
     crossval.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="IEMOCAP only")
     crossval.add_argument(
+        "--mixed-precision",
+        choices=["no", "fp16", "bf16"],
+        help="IEMOCAP: precision of training; default: that of `accelerate launch`, else no",
+    )
+    crossval.add_argument(
+        "--parallel",
+        choices=["folds", "batches"],
+        default="folds",
+        help="IEMOCAP under `accelerate launch`: processes train folds of their own (the result of one "
+        "process), or share each batch (for more processes than folds)",
+    )
+    crossval.add_argument(
+        "--save-every",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="IEMOCAP: longest work that a kill costs, in whole epochs (default: 30)",
+    )
+    crossval.add_argument(
         "--out", type=Path, required=True, help="folder of the results, resumable"
     )
     crossval.add_argument(
@@ -138,18 +157,22 @@ def _prepare_torch() -> None:
 def _paper(flags: argparse.Namespace, settings: PaperSettings) -> int:
     _prepare_torch()
     from stser_core.ensemble import DEFAULT_CHECKPOINT
+    from training.compute import Compute
     from training.paper import PaperRun, run_folds
     from training.paper_report import write_report
     from training.text_encoder import TextEncoder
 
+    compute = Compute(flags.device, flags.mixed_precision, flags.parallel)
     encoder = (
         TextEncoder.of_albert(flags.text_encoder)
         if flags.text_encoder is not None
         else TextEncoder.of_checkpoint(flags.checkpoint or DEFAULT_CHECKPOINT)
     )
     utterances = READERS["iemocap"](flags.root, allow_partial=flags.allow_partial)
-    run = PaperRun(flags.root, flags.out, flags.cache, flags.device)
-    sys.stdout.write(write_report(run_folds(utterances, encoder, settings, run), flags.out))
+    run = PaperRun(flags.root, flags.out, flags.cache, compute, save_every_s=flags.save_every)
+    folds = run_folds(utterances, encoder, settings, run)
+    if compute.is_main:
+        sys.stdout.write(write_report(folds, flags.out))
     return 0
 
 

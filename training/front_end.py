@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,5 +114,7 @@ def extract(
         blocks.append(frames.astype(np.float16))
     mels = LogMels(np.concatenate(blocks), np.cumsum([len(block) for block in blocks]))
     cache.mkdir(parents=True, exist_ok=True)
-    np.savez(path, frames=mels.frames, ends=mels.ends)
+    draft = path.with_name(f".{os.getpid()}.{path.name}")  # a kill leaves no half of the file
+    np.savez(draft, frames=mels.frames, ends=mels.ends)
+    os.replace(draft, path)
     return mels

@@ -28,7 +28,9 @@ class Excerpts:
 
     frames: int
     """Longest excerpt, in frames of 10 ms."""
-    rng: np.random.Generator
+    seed: tuple[int, ...]
+    """Another for each epoch; with an utterance's index it decides that utterance's excerpt, whatever
+    else is in the batch."""
 
 
 class PairedData:
@@ -61,7 +63,8 @@ class PairedData:
 
     def _normal(self, index: int, prior: LogMelStatistics, excerpts: Excerpts | None) -> LogMel:
         settings = self._settings
-        rng = np.random.default_rng((settings.seed, index)) if excerpts is None else excerpts.rng
+        seed = (settings.seed,) if excerpts is None else excerpts.seed
+        rng = np.random.default_rng((*seed, index))
         before = self.speech.heard(index, settings.heard, rng)
         frames = normalise(self.speech.by_speed[1.0][index], before, prior, settings.adaptation)
         if excerpts is not None:

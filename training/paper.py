@@ -2,7 +2,7 @@
 
 Chen and Zhao, section 3: five folds by session, trained on four and tested on the fifth; a fifth of
 the training utterances, in whole dialogues, chooses when to stop. Each fold is written when it is
-done; a run that was killed goes on with the next one and comes to the same result.
+done, and its state meanwhile; a run that was killed goes on from there and comes to the same result.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from stser_core.fusion import StserModel
 from stser_core.labels import EMOTIONS
 from stser_core.sizes import StserSettings
+from training.compute import Compute
+from training.errors import TrainingError
 from training.folds import Fold, session_folds
 from training.front_end import extract
 from training.paired_data import PairedData
-from training.paper_training import Tested, train_fold
-from training.run_record import begin, corpus_hash, write_whole
+from training.paper_training import Keep, Tested, train_fold
+from training.run_record import RECORD, begin, corpus_hash, write_whole
 from training.settings import PaperSettings
 from training.speech_data import SpeechData
 from training.text_encoder import TextEncoder
@@ -35,16 +39,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PaperRun:
-    """Where a run reads and writes."""
+    """Where a run reads, computes and writes."""
 
     root: Path
     """Folder of the corpus."""
     out: Path
-    """Folder of the results."""
+    """Folder of the results; one and the same for all processes."""
     cache: Path
     """Folder for log-mel."""
-    device: str = "cpu"
-    """``cpu`` or ``cuda``."""
+    compute: Compute
+    """Device, precision and processes."""
+    words: str = "reference"
+    """Where the words come from: ``reference``, or the recogniser's name and digest."""
+    save_every_s: float = 30.0
+    """Longest work that a kill costs, beside the epoch that was under way."""
 
 
 def run_folds(
@@ -67,42 +75,76 @@ def run_folds(
 
     Raises:
         CorpusError: The utterances do not make folds by session.
-        TrainingError: The results folder holds another run.
+        TrainingError: The results folder holds another run, or is not common to all machines.
     """
     folds = session_folds(utterances, settings.validation_share, settings.seed)
-    begin(
-        run.out,
-        {
-            "settings": dataclasses.asdict(settings),
-            "corpus": {
-                "utterances": len(utterances),
-                "hash": corpus_hash(utterances, run.root),
-            },
-            "text_encoder": encoder.digest,
-            "device": run.device,
-        },
+    with run.compute.main_first():
+        if run.compute.is_main:
+            begin(run.out, _describe(utterances, encoder, settings, run))
+        elif not (run.out / RECORD).is_file():
+            raise TrainingError(
+                f"{run.out}: the main process began there, and it is not to be seen here. --out must be "
+                "a folder that all machines share."
+            )
+        todo = [n for n in run.compute.folds(len(folds)) if not _path(run, n).is_file()]
+        data = read_data(utterances, encoder, settings, run.cache) if todo else None
+    mine = run.compute.folds(len(folds))
+    progress = tqdm(mine, desc="folds", position=0, disable=not run.compute.is_main)
+    with logging_redirect_tqdm():
+        for place in progress:
+            if data is not None and place in todo:
+                _run_fold(data, encoder, folds[place], settings, run, place)
+            logger.info(
+                "fold %d of %d: %s",
+                place + 1,
+                len(folds),
+                "done" if place in todo else "done before",
+            )
+    run.compute.wait()
+    return [json.loads(_path(run, place).read_text("utf-8")) for place in range(len(folds))]
+
+
+def _path(run: PaperRun, place: int) -> Path:
+    return run.out / f"fold-{place + 1}.json"
+
+
+def _describe(
+    utterances: Sequence[Utterance], encoder: TextEncoder, settings: PaperSettings, run: PaperRun
+) -> dict[str, Any]:
+    """All that the result depends on."""
+    return {
+        "settings": dataclasses.asdict(settings),
+        "corpus": {"utterances": len(utterances), "hash": corpus_hash(utterances, run.root)},
+        "words": run.words,
+        "text_encoder": encoder.digest,
+        "device": run.compute.device.type,
+        "mixed_precision": run.compute.precision,
+        "processes_to_a_batch": run.compute.sharers,
+    }
+
+
+def _run_fold(
+    data: PairedData,
+    encoder: TextEncoder,
+    fold: Fold,
+    settings: PaperSettings,
+    run: PaperRun,
+    place: int,
+) -> None:
+    """Train and test one fold, or go on where it was killed, and write it."""
+    own = dataclasses.replace(settings, seed=settings.seed + place + 1)
+    torch.manual_seed(own.seed)
+    sizes = StserSettings(
+        speech=own.speech, text=encoder.sizes, classifier_dropout=own.classifier_dropout
     )
-    data: PairedData | None = None
-    for number, fold in enumerate(folds, start=1):
-        path = run.out / f"fold-{number}.json"
-        if path.is_file():
-            logger.info("fold %d of %d: done before", number, len(folds))
-            continue
-        data = data or read_data(utterances, encoder, settings, run.cache)
-        own = dataclasses.replace(settings, seed=settings.seed + number)
-        torch.manual_seed(own.seed)
-        sizes = StserSettings(
-            speech=own.speech, text=encoder.sizes, classifier_dropout=own.classifier_dropout
-        )
-        model = StserModel(sizes)
-        encoder.load_into(model)
-        tested = train_fold(model, data, fold, own, run.device)
-        write_whole(path, json.dumps(_record(utterances, fold, tested, run.root)) + "\n")
-        logger.info("fold %d of %d: done", number, len(folds))
-    return [
-        json.loads((run.out / f"fold-{number}.json").read_text("utf-8"))
-        for number in range(1, len(folds) + 1)
-    ]
+    model = StserModel(sizes)
+    encoder.load_into(model)
+    keep = Keep(run.out / f"fold-{place + 1}.safetensors", run.save_every_s)
+    tested = train_fold(model, data, fold, own, run.compute, keep)
+    if run.compute.writes:
+        record = _record(data.utterances, fold, tested, run.root)
+        write_whole(_path(run, place), json.dumps(record) + "\n")
+        keep.path.unlink(missing_ok=True)
 
 
 def read_data(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Sequence
+import logging
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -18,30 +20,37 @@ from stser_core.adaptation import LogMelStatistics
 from stser_core.ensemble import CLASSIFIERS
 from stser_core.fusion import StserModel
 from training.calibrate import log_posterior
+from training.compute import Compute
 from training.early_stopping import EarlyStopping
 from training.folds import Fold
 from training.metrics import confusion, unweighted_accuracy, weighted_accuracy
 from training.paired_data import Excerpts, PairedData
+from training.paper_state import (
+    Epoch,
+    FoldState,
+    copied,
+    optimiser_tensors,
+    restore_optimiser,
+)
 from training.settings import PaperSettings
+
+logger = logging.getLogger(__name__)
 
 STSER: Final = "STSER"
 """Name of the average of the three classifiers."""
 ROWS: Final = (*CLASSIFIERS, STSER)
 """Rows of the tables, in the paper's order."""
+BRANCHES: Final = (*CLASSIFIERS, "joint")
+"""Names of what is trained at a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Epoch:
-    """One point of a training curve."""
+class Keep:
+    """A file from which a training that was killed goes on."""
 
-    branch: str
-    """``speech``, ``text``, ``bimodal``, or ``joint`` for all three at once."""
-    epoch: int
-    """From 1."""
-    loss: float
-    """Mean cross-entropy over the training batches, in nats."""
-    accuracy: float
-    """On the validation utterances, 0 to 1."""
+    path: Path
+    every_s: float = 30.0
+    """Written after an epoch, at most once in this time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +63,12 @@ class Tested:
 
 
 def train_fold(
-    model: StserModel, data: PairedData, fold: Fold, settings: PaperSettings, device: str = "cpu"
+    model: StserModel,
+    data: PairedData,
+    fold: Fold,
+    settings: PaperSettings,
+    compute: Compute,
+    keep: Keep | None = None,
 ) -> Tested:
     """Train a fresh model on one fold and judge its test session.
 
@@ -63,17 +77,45 @@ def train_fold(
         data: All utterances.
         fold: Its training utterances teach, its validation utterances choose the epoch.
         settings: How.
-        device: ``cpu``, or ``cuda``.
+        compute: Where, and with whom.
+        keep: Where the state is kept meanwhile; where there is one, training goes on from it.
 
     Returns:
         Curves and posteriors; STSER is the average of the three posteriors (section 2.4).
     """
-    trainer = _Trainer(model.to(device), data, fold, settings, device)
-    curves = trainer.joint() if settings.training == "joint" else trainer.separate()
+    trainer = _Trainer(model.to(compute.device), data, fold, settings, compute, keep)
+    if settings.training == "joint":
+        trainer.joint()
+    else:
+        trainer.separate()
     logits = trainer.logits(fold.test)
     posteriors = {name: np.exp(log_posterior(values, 1.0)) for name, values in logits.items()}
     posteriors[STSER] = np.mean(list(posteriors.values()), axis=0)
-    return Tested(curves, posteriors)
+    return Tested(trainer.state.curve, posteriors)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Branch:
+    """What is trained together, and how to tell whether it is better."""
+
+    name: str
+    parts: nn.ModuleList
+    loss: Callable[[Sequence[int]], Tensor]
+    """Mean cross-entropy of training utterances."""
+    validate: Callable[[], NDArray[np.float32]]
+    """Scores ``(validation utterances, classes)``."""
+
+
+class _Loss(nn.Module):
+    """A branch's loss as a module, so that Accelerate can wrap it."""
+
+    def __init__(self, branch: _Branch) -> None:
+        super().__init__()
+        self.parts = branch.parts
+        self._loss = branch.loss
+
+    def forward(self, rows: Sequence[int], weight: float) -> Tensor:
+        return self._loss(rows) * weight
 
 
 class _Trainer:
@@ -85,27 +127,36 @@ class _Trainer:
         data: PairedData,
         fold: Fold,
         settings: PaperSettings,
-        device: str,
+        compute: Compute,
+        keep: Keep | None,
     ) -> None:
         self.model = model
         self.data = data
         self.fold = fold
         self.settings = settings
-        self.device = device
+        self.compute = compute
         self.prior: LogMelStatistics = data.speech.prior(fold.train)
-        self.rng = np.random.default_rng(settings.seed)
-        self.excerpts = Excerpts(settings.crop_frames, self.rng)
+        self.excerpts: Excerpts | None = None
+        self.keep = keep
+        self._saved = time.monotonic()
+        self.state = FoldState.load(None if keep is None else keep.path)
+        if self.state.model:
+            model.load_state_dict(self.state.model)
+            last = self.state.curve[-1]
+            logger.info("going on after epoch %d of %s", last.epoch, last.branch)
 
-    def separate(self) -> list[Epoch]:
+    def separate(self) -> None:
         """Speech, text, and the bimodal classifier over both as they then are."""
         model = self.model
-        parts = [model.smodel, model.speech]
-        curves = self._train("speech", parts, self._speech_loss, self._speech)
-        text = [model.tmodel, model.text] if self.settings.tune_albert else [model.text]
-        curves += self._train("text", text, self._text_loss, self._text)
-        return curves + self._bimodal()
+        speech = nn.ModuleList([model.smodel, model.speech])
+        self._train(_Branch("speech", speech, self._speech_loss, self._speech))
+        text = nn.ModuleList(
+            [model.tmodel, model.text] if self.settings.tune_albert else [model.text]
+        )
+        self._train(_Branch("text", text, self._text_loss, self._text))
+        self._bimodal()
 
-    def joint(self) -> list[Epoch]:
+    def joint(self) -> None:
         """All three at once; the epoch is chosen by their average."""
         frozen = () if self.settings.tune_albert else tuple(self.model.tmodel.parameters())
         for parameter in frozen:
@@ -122,7 +173,7 @@ class _Trainer:
             mean = np.mean([np.exp(log_posterior(v, 1.0)) for v in logits.values()], axis=0)
             return np.asarray(mean, np.float32)
 
-        return self._train("joint", [self.model], loss, validate)
+        self._train(_Branch("joint", nn.ModuleList([self.model]), loss, validate))
 
     def logits(self, indices: Sequence[int]) -> dict[str, NDArray[np.float32]]:
         """Of the three classifiers, ``(utterances, classes)``, in the order of ``indices``."""
@@ -146,7 +197,7 @@ class _Trainer:
         represented = self._represent("text", self.fold.validation)
         return _numbers(self.model.text(represented))
 
-    def _bimodal(self) -> list[Epoch]:
+    def _bimodal(self) -> None:
         """Over frozen representations, which are computed once."""
         train, validation = self.fold.train, self.fold.validation
         speech, text = self._represent("speech", train), self._represent("text", train)
@@ -158,27 +209,25 @@ class _Trainer:
             rows = [place[index] for index in batch]
             return F.cross_entropy(self.model.fuse(speech[rows], text[rows]), self._labels(batch))
 
-        return self._train(
-            "bimodal",
-            [self.model.bimodal],
-            loss,
-            lambda: _numbers(self.model.fuse(heard, read)),
-        )
+        def validate() -> NDArray[np.float32]:
+            return _numbers(self.model.fuse(heard, read))
+
+        self._train(_Branch("bimodal", nn.ModuleList([self.model.bimodal]), loss, validate))
 
     @torch.no_grad()
     def _represent(self, modality: str, indices: Sequence[int]) -> Tensor:
         """Of all utterances, nothing cropped or dropped, ``(utterances, hidden)``."""
         self.model.eval()
         width = getattr(self.model.settings, modality).representation
-        represented = torch.empty(len(indices), width, device=self.device)
-        for at in self.data.in_order_of_length(indices):
+        represented = torch.zeros(len(indices), width, device=self.compute.device)
+        for at in self.compute.shard(list(self.data.in_order_of_length(indices))):
             batch = [indices[position] for position in at]
             if modality == "speech":
                 output = self.model.smodel(*self._hear(batch, training=False))
             else:
                 output = self.model.tmodel(*self._read(batch))
             represented[at] = output.representation
-        return represented
+        return self.compute.total(represented)
 
     @torch.no_grad()
     def _classify(self, speech: Tensor, text: Tensor) -> dict[str, NDArray[np.float32]]:
@@ -192,55 +241,92 @@ class _Trainer:
     def _hear(self, batch: Sequence[int], *, training: bool = True) -> tuple[Tensor, Tensor]:
         excerpts = self.excerpts if training else None
         log_mel, lengths = self.data.hear(batch, self.prior, excerpts)
-        return log_mel.to(self.device), lengths.to(self.device)
+        return log_mel.to(self.compute.device), lengths.to(self.compute.device)
 
     def _read(self, batch: Sequence[int]) -> tuple[Tensor, Tensor]:
         ids, mask = self.data.read(batch)
-        return ids.to(self.device), mask.to(self.device)
+        return ids.to(self.compute.device), mask.to(self.compute.device)
 
     def _labels(self, batch: Sequence[int]) -> Tensor:
-        return torch.from_numpy(self.data.labels[list(batch)]).to(self.device)
+        return torch.from_numpy(self.data.labels[list(batch)]).to(self.compute.device)
 
-    def _train(
-        self,
-        branch: str,
-        modules: Iterable[nn.Module],
-        loss_of: Callable[[Sequence[int]], Tensor],
-        validate: Callable[[], NDArray[np.float32]],
-    ) -> list[Epoch]:
+    def _train(self, branch: _Branch) -> None:
         """Adam at a constant rate until validation accuracy stops rising; keeps the best state."""
-        settings = self.settings
-        parts = nn.ModuleList(modules)
-        optimiser = torch.optim.Adam(_rates(parts, settings))
-        truth = self.data.labels[list(self.fold.validation)]
+        settings, state = self.settings, self.state
+        optimiser = torch.optim.Adam(_rates(branch.parts, settings))
         stopping = EarlyStopping(settings.patience)
-        best = copy.deepcopy(parts.state_dict())
-        curve: list[Epoch] = []
-        progress = tqdm(range(1, settings.epochs + 1), desc=branch, mininterval=5, leave=False)
-        for epoch in progress:
-            losses = []
-            self.model.eval()  # what is not trained drops nothing
-            parts.train()
-            self.model.tmodel.train(branch in {"text", "joint"} and settings.tune_albert)
-            for batch in self.data.epoch(self.fold.train, self.rng):
-                loss = loss_of(batch)
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                losses.append(float(loss.detach()))
-            parts.eval()
-            with torch.no_grad():
-                predicted = validate().argmax(axis=1)
-            accuracy = _accuracy(truth, predicted, settings)
-            curve.append(Epoch(branch, epoch, float(np.mean(losses)), accuracy))
-            progress.set_postfix(loss=f"{curve[-1].loss:.2f}", validation=f"{accuracy:.3f}")
-            if stopping.better(accuracy):
-                best = copy.deepcopy(parts.state_dict())
+        for epoch in state.of_branch(branch.name):
+            stopping.better(epoch.accuracy)
+        done = len(state.of_branch(branch.name))
+        if not done:
+            state.best = copied(branch.parts)
+        elif state.curve[-1].branch != branch.name:
+            return  # a later branch has begun: the model holds the best of this one
+        else:
+            restore_optimiser(optimiser, state.optimiser)
+        learner, stepper = self.compute.prepare(_Loss(branch), optimiser)
+        self.compute.scale = state.scale
+        progress = tqdm(
+            range(done + 1, settings.epochs + 1),
+            desc=branch.name,
+            initial=done,
+            total=settings.epochs,
+            position=self.compute.index + 1,
+            disable=not self.compute.writes,
+            mininterval=5,
+            leave=False,
+        )
+        for number in progress:
             if stopping.stop:
                 break
-        parts.load_state_dict(best)
-        parts.eval()
-        return curve
+            loss = self._epoch(branch, number, learner, stepper)
+            accuracy = self._accuracy(branch)
+            state.curve.append(Epoch(branch.name, number, loss, accuracy))
+            progress.set_postfix(loss=f"{loss:.2f}", validation=f"{accuracy:.3f}")
+            if stopping.better(accuracy):
+                state.best = copied(branch.parts)
+            self._save(optimiser)
+        branch.parts.load_state_dict(state.best)
+        branch.parts.eval()
+
+    def _epoch(self, branch: _Branch, number: int, learner: nn.Module, stepper: Any) -> float:
+        """Teach every training utterance once; returns the mean loss of the batches."""
+        seed = (self.settings.seed, BRANCHES.index(branch.name), number)
+        own = np.random.SeedSequence((*seed, self.compute.rank))
+        torch.manual_seed(int(own.generate_state(1)[0]))  # what is dropped
+        self.excerpts = Excerpts(self.settings.crop_frames, seed)
+        self.model.eval()  # what is not trained drops nothing
+        branch.parts.train()
+        self.model.tmodel.train(branch.name in {"text", "joint"} and self.settings.tune_albert)
+        losses = []
+        for batch in self.data.epoch(self.fold.train, np.random.default_rng(seed)):
+            loss = learner(*self.compute.part(batch))
+            stepper.zero_grad()
+            self.compute.backward(loss)
+            stepper.step()
+            losses.append(loss.detach())
+        mean = torch.stack(losses).mean()
+        return float(self.compute.total(mean)) / self.compute.sharers
+
+    def _accuracy(self, branch: _Branch) -> float:
+        """On the validation utterances."""
+        self.compute.agree(branch.parts)
+        branch.parts.eval()
+        with torch.no_grad():
+            predicted = branch.validate().argmax(axis=1)
+        counts = confusion(self.data.labels[list(self.fold.validation)], predicted)
+        by_class = self.settings.stop_by == "UA"
+        return (unweighted_accuracy if by_class else weighted_accuracy)(counts)
+
+    def _save(self, optimiser: torch.optim.Optimizer) -> None:
+        waited = time.monotonic() - self._saved
+        if self.keep is None or not self.compute.writes or waited < self.keep.every_s:
+            return
+        self.state.model = copied(self.model)
+        self.state.optimiser = optimiser_tensors(optimiser)
+        self.state.scale = self.compute.scale
+        self.state.save(self.keep.path)
+        self._saved = time.monotonic()
 
 
 def _rates(parts: nn.ModuleList, settings: PaperSettings) -> list[dict[str, object]]:
@@ -252,12 +338,5 @@ def _rates(parts: nn.ModuleList, settings: PaperSettings) -> list[dict[str, obje
     return [*groups, {"params": albert, "lr": settings.albert_rate}] if albert else groups
 
 
-def _accuracy(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], settings: PaperSettings
-) -> float:
-    counts = confusion(truth, predicted)
-    return (weighted_accuracy if settings.stop_by == "WA" else unweighted_accuracy)(counts)
-
-
 def _numbers(tensor: Tensor) -> NDArray[np.float32]:
-    return np.asarray(tensor.detach().cpu().numpy(), np.float32)
+    return np.asarray(tensor.detach().float().cpu().numpy(), np.float32)

@@ -16,7 +16,15 @@ from training.errors import TrainingError
 from training.utterance import Utterance
 
 RECORD: Final = "run.json"
-_PACKAGES: Final = ("stser-monitor", "numpy", "torch", "transformers", "tokenizers", "soxr")
+_PACKAGES: Final = (
+    "stser-monitor",
+    "numpy",
+    "torch",
+    "transformers",
+    "accelerate",
+    "tokenizers",
+    "soxr",
+)
 
 
 def corpus_hash(utterances: Sequence[Utterance], root: Path) -> str:
