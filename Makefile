@@ -9,7 +9,7 @@ RUN_PACKAGES := libportaudio2
 TEST_PACKAGES := libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto mosquitto-clients flite sox ffmpeg chromium
 SOURCES := $(shell git ls-files config stser_core monitor training 2>/dev/null)
 
-.PHONY: run test lint types check bench fuzz soak dashboard dashboard-check clean
+.PHONY: run test lint types check bench fuzz soak text-model dashboard dashboard-check clean
 
 run: $(VENV)/installed
 	@$(VENV)/bin/stser-monitor $(ARGS)
@@ -47,6 +47,12 @@ fuzz: $(TEST_VENV)/installed
 # Hours of mixed audio with faults at many times real time; the report goes to docs/results/soak.md.
 soak: $(TEST_VENV)/installed
 	@$(ONE_THREAD) $(TEST_VENV)/bin/python -m bench.soak --markdown $(ARGS)
+
+# The ALBERT of the text branch, from a teacher: runs/distil holds what `stser-train fit --albert ... --opinions ...` takes.
+# ARGS="--root CORPORA" where STSER_DATA is not set.
+text-model: $(TEST_VENV)/installed
+	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train distil --out runs/distil $(ARGS) \
+		--teacher $$(./setup/teacher $(TEST_VENV)/bin/python runs/teacher)
 
 # The stamp follows the sources, so that `make run` always runs what is checked out.
 $(VENV)/installed: pyproject.toml constraints.txt $(SOURCES)

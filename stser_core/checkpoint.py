@@ -40,7 +40,7 @@ GRAPHS: Final = ("speech.onnx", "text.onnx", "bimodal.onnx")
 FILES: Final = (WEIGHTS, *GRAPHS, TOKENIZER)
 """Every file that a manifest must name and vouch for."""
 
-ADDED: Final = frozenset({"sizes.speech.blocks"})
+ADDED: Final = frozenset({"sizes.speech.blocks", "sizes.text.groups"})
 """Keys that came after the first checkpoints, whose defaults are what those were made with."""
 
 

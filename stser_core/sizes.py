@@ -85,7 +85,7 @@ class SpeechModelSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextModelSettings:
-    """The tmodel, an ALBERT: one layer's weights used several times over."""
+    """The tmodel, an ALBERT: a narrow table of word pieces, and layers that may share weights."""
 
     vocabulary: int = 30_522
     """Word pieces."""
@@ -94,7 +94,10 @@ class TextModelSettings:
     hidden: int = 256
     """Width of the encoder and of the text representation."""
     layers: int = 4
-    """Times the shared layer is applied."""
+    """Layers that a sentence passes through."""
+    groups: int = 1
+    """Groups of consecutive layers; a group shares one layer's weights. 1 shares them among all, as
+    the published ALBERTs do; as many as ``layers`` shares nothing."""
     heads: int = 8
     """Heads of the self-attention."""
     intermediate: int = 1_024
@@ -107,6 +110,10 @@ class TextModelSettings:
     def __post_init__(self) -> None:
         if self.hidden % self.heads:
             raise ValueError(f"text.heads ({self.heads}) must divide text.hidden ({self.hidden}).")
+        if self.groups < 1 or self.layers % self.groups:
+            raise ValueError(
+                f"text.groups ({self.groups}) must divide text.layers ({self.layers})."
+            )
         if self.max_tokens < 3:
             raise ValueError(
                 f"text.max_tokens ({self.max_tokens}) must leave room for one word: 3."

@@ -60,15 +60,19 @@ class TextTokenizer:
             CheckpointError: If the file cannot be read as a tokenizer, or has more word pieces.
         """
         try:
-            tokenizer = Tokenizer.from_str(path.read_text("utf-8"))
+            loaded = cls.of(path.read_text("utf-8"), max_tokens)
         except Exception as error:  # the library raises bare Exception
             raise CheckpointError(f"{path}: not a tokenizer file: {error}.") from error
-        loaded = cls(tokenizer, max_tokens)
         if vocabulary is not None and loaded.vocabulary_size > vocabulary:
             raise CheckpointError(
                 f"{path}: has {loaded.vocabulary_size} word pieces, the tmodel knows {vocabulary}."
             )
         return loaded
+
+    @classmethod
+    def of(cls, content: str, max_tokens: int) -> TextTokenizer:
+        """From the content of a ``tokenizer.json``."""
+        return cls(Tokenizer.from_str(content), max_tokens)
 
     @property
     def vocabulary_size(self) -> int:

@@ -37,6 +37,7 @@ class TextModel(nn.Module):
             embedding_size=settings.embedding,
             hidden_size=settings.hidden,
             num_hidden_layers=settings.layers,
+            num_hidden_groups=settings.groups,
             num_attention_heads=settings.heads,
             intermediate_size=settings.intermediate,
             max_position_embeddings=settings.max_tokens,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,17 +62,3 @@ def crop(log_mel: LogMel, frames: int, rng: np.random.Generator) -> LogMel:
         return log_mel
     start = int(rng.integers(len(log_mel) - frames + 1))
     return log_mel[start : start + frames]
-
-
-def misheard(
-    words: Sequence[str], drop: float, swap: float, longest: int, rng: np.random.Generator
-) -> list[str]:
-    """At most ``longest`` words, some missing, sometimes two neighbours swapped."""
-    kept = [word for word in words if rng.random() >= drop] or list(words)
-    if len(kept) > 2 and rng.random() < swap:
-        at = int(rng.integers(len(kept) - 1))
-        kept[at], kept[at + 1] = kept[at + 1], kept[at]
-    if len(kept) > longest:
-        start = int(rng.integers(len(kept) - longest + 1))
-        kept = kept[start : start + longest]
-    return kept

@@ -49,12 +49,44 @@ def parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "--albert",
         type=Path,
-        help="folder of a pre-trained ALBERT (model.safetensors); default: the packaged one",
+        help="folder of a pre-trained ALBERT, as distil writes it; default: the packaged one",
     )
     fit.add_argument(
         "--text-from", type=Path, help="checkpoint whose trained text branch is taken as it is"
     )
-    fit.add_argument("--tokenizer", type=Path, help="tokenizer.json that goes with --albert")
+    fit.add_argument(
+        "--opinions",
+        type=Path,
+        help="the teacher's opinions of the sentences, as distil writes them",
+    )
+    distil = commands.add_parser(
+        "distil",
+        parents=[shared],
+        help="distil a sentence encoder into the ALBERT of the text branch",
+    )
+    distil.add_argument(
+        "--teacher",
+        type=Path,
+        required=True,
+        help="folder of a BERT sentence encoder such as all-MiniLM-L6-v2, as transformers saves it",
+    )
+    distil.add_argument("--out", type=Path, required=True, help="folder of the results, resumable")
+    recognised = argparse.ArgumentParser(add_help=False)
+    recognised.add_argument("--recogniser", type=Path, required=True, help="folder of a Vosk model")
+    recognised.add_argument("--sentences", type=int, default=800, help="how many (default: 800)")
+    confusions = commands.add_parser(
+        "confusions",
+        parents=[shared, recognised],
+        help="count which words a recogniser hears for which, on synthetic speech",
+    )
+    confusions.add_argument("--out", type=Path, required=True, help="table to write (TSV)")
+    heard = commands.add_parser(
+        "heard",
+        parents=[shared, recognised],
+        help="write a text corpus as a recogniser hears it from synthetic voices",
+    )
+    heard.add_argument("--corpus", type=Path, required=True, help="CSV file below --root")
+    heard.add_argument("--out", type=Path, required=True, help="folder for manifest.csv")
     crossval = commands.add_parser(
         "crossval",
         parents=[shared],
@@ -180,8 +212,15 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
     _prepare_torch()
     if flags.command == "fit":
         return _fit(flags, settings)
+    if flags.command == "distil":
+        from training.distil.run import distil
+
+        sys.stdout.write(f"{distil(flags.teacher, flags.root, flags.out, settings)}\n")
+        return 0
     if flags.command == "tables":
         return _tables(flags)
+    if flags.command in {"confusions", "heard"}:
+        return _recognised(flags, settings)
     if flags.command == "baseline":
         from training.baseline import baseline
 
@@ -214,15 +253,34 @@ def _evaluate(flags: argparse.Namespace) -> int:
 
 
 def _fit(flags: argparse.Namespace, settings: OpenSettings) -> int:
-    from training.fit import Start, fit, packaged_start
+    from stser_core.ensemble import DEFAULT_CHECKPOINT
+    from training.fit import fit
+    from training.text_encoder import TextEncoder
 
-    if (flags.albert is None) != (flags.tokenizer is None):
-        raise TrainingError(
-            "--albert and --tokenizer go together: word pieces are part of an ALBERT."
-        )
-    start = packaged_start() if flags.albert is None else Start(flags.tokenizer, flags.albert)
-    manifest = fit(flags.root, flags.out, flags.cache, start, settings, flags.text_from)
+    if flags.text_from is None and flags.albert is not None:
+        encoder = TextEncoder.of_albert(str(flags.albert))
+    else:
+        encoder = TextEncoder.of_checkpoint(flags.text_from or DEFAULT_CHECKPOINT)
+    manifest = fit(
+        flags.root, flags.out, flags.cache, encoder, settings, flags.text_from, flags.opinions
+    )
     sys.stdout.write(f"{flags.out}: {manifest.model_id}\n")
+    return 0
+
+
+def _recognised(flags: argparse.Namespace, settings: OpenSettings) -> int:
+    from stser_core.ensemble import DEFAULT_CHECKPOINT
+    from training.recognised import count_confusions, write_heard
+    from training.text_encoder import TextEncoder
+
+    if flags.command == "heard":
+        out = flags.out / "manifest.csv"
+        said, heard = write_heard(flags.root / flags.corpus, flags.recogniser, out, flags.sentences)
+        sys.stdout.write(f"{out}: something was heard in {heard} of {said} sentences\n")
+        return 0
+    encoder = TextEncoder.of_checkpoint(DEFAULT_CHECKPOINT)
+    table = count_confusions(flags.root, flags.recogniser, encoder, flags.sentences, settings)
+    flags.out.write_text(table, "utf-8")
     return 0
 
 

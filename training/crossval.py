@@ -23,10 +23,9 @@ from safetensors.torch import load_model as load_into
 from safetensors.torch import save_model
 from torch import nn
 
-from stser_core.checkpoint import TOKENIZER, read_manifest
+from stser_core.checkpoint import read_manifest
 from stser_core.fusion import StserModel
 from stser_core.tensors import load_model
-from stser_core.text import TextTokenizer
 from training.calibrate import log_posterior
 from training.fit import fit_bimodal, fit_speech, matched_pairs
 from training.folds import Fold, speaker_folds
@@ -35,6 +34,7 @@ from training.metrics import confusion, unweighted_accuracy, weighted_accuracy
 from training.open_corpora import TextSplit, generator, read_speech, read_text
 from training.settings import OpenSettings
 from training.speech_data import SpeechData
+from training.text_encoder import TextEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +78,7 @@ def crossval(
             counts = speech_fold(speech, fold, root, out / f"speech-{number}", fold_settings)
             _write(out / f"speech-{number}.json", counts)
             logger.info("fold %d of %d: %s", number, len(folds), summary([counts]))
-    tokenizer = TextTokenizer.load(checkpoint / TOKENIZER, settings.sizes.text.max_tokens)
-    text = read_text(root, settings, tokenizer)
+    text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
     for number, (fold, fold_settings) in enumerate(zip(folds, of_fold, strict=True), start=1):
         if not (out / f"pairs-{number}.json").is_file():
             model = load_model(read_manifest(checkpoint))
@@ -120,7 +119,7 @@ def pair_fold(
     """Train the bimodal classifier of one fold and count pairs of test speech and test sentences."""
     prior = speech.prior(fold.train)
     torch.manual_seed(settings.seed)
-    model.bimodal = StserModel(settings.sizes).bimodal
+    model.bimodal = StserModel(model.settings).bimodal
     fit_bimodal(model, speech, fold, prior, text, settings)
     scores = score_speech(model, speech, fold.test, prior, heard=HEARD_BY_PAIRS, seed=settings.seed)
     labels, _ = _labels(speech, fold)

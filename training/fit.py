@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from stser_core.adaptation import LogMelStatistics
 from stser_core.checkpoint import TOKENIZER, Manifest, read_manifest
-from stser_core.ensemble import DEFAULT_CHECKPOINT
 from stser_core.export import save_checkpoint
 from stser_core.fusion import StserModel
 from stser_core.tensors import load_model, rounded
-from stser_core.text import TextTokenizer
 from training.calibrate import temperature
 from training.folds import Fold, training_only
 from training.loop import (
     accuracy,
     score_speech,
     score_text,
+    text_accuracy,
     train_bimodal,
     train_speech,
     train_text,
 )
 from training.metrics import confusion, unweighted_accuracy, weighted_accuracy
+from training.mishearing import Confusions
 from training.open_corpora import (
     TextSplit,
     check_apart,
@@ -36,9 +37,11 @@ from training.open_corpora import (
     read_speech,
     read_text,
 )
+from training.opinions import read_opinions
 from training.settings import OpenSettings
 from training.speech_data import SpeechBatches, SpeechData
 from training.text_data import TextBatches
+from training.text_encoder import TextEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -46,29 +49,12 @@ HEARD_IN_VALIDATION = 3
 """Utterances heard before, when validation decides: between a first word and a long talk."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where the tmodel starts from: a pre-trained ALBERT and its word pieces."""
-
-    tokenizer: Path
-    albert: Path | None
-    """Folder of a transformers ALBERT; None starts from the tmodel in the package."""
-
-    def load(self, settings: OpenSettings) -> StserModel:
-        """Fresh networks with the pre-trained ALBERT in place, from the run's seed."""
-        torch.manual_seed(settings.seed)
-        model = StserModel(settings.sizes)
-        if self.albert is not None:
-            model.tmodel.load_albert(self.albert)
-        else:
-            packaged = load_model(read_manifest(DEFAULT_CHECKPOINT))
-            model.tmodel.load_state_dict(packaged.tmodel.state_dict())
-        return model
-
-
-def packaged_start() -> Start:
-    """The tmodel and word pieces of the checkpoint in the package."""
-    return Start(tokenizer=DEFAULT_CHECKPOINT / TOKENIZER, albert=None)
+def started(encoder: TextEncoder, settings: OpenSettings) -> StserModel:
+    """Fresh networks from the run's seed, with a pre-trained ALBERT in place."""
+    torch.manual_seed(settings.seed)
+    model = StserModel(dataclasses.replace(settings.sizes, text=encoder.sizes))
+    encoder.load_into(model)
+    return model
 
 
 def fit_speech(
@@ -96,13 +82,25 @@ def fit_speech(
     return prior
 
 
-def fit_text(model: StserModel, split: TextSplit, settings: OpenSettings) -> None:
-    """Tune the text branch."""
-    batches = TextBatches(split.data, split.train, settings.text, generator(settings, 2))
-    labels = split.data.labels[list(split.validation)]
+def fit_text(
+    model: StserModel,
+    split: TextSplit,
+    settings: OpenSettings,
+    opinions: NDArray[np.float32] | None = None,
+) -> None:
+    """Tune the text branch on labels and on a teacher's opinions, where there are any."""
+    batches = TextBatches(
+        split.data,
+        split.train,
+        settings.text,
+        generator(settings, 2),
+        confusions=Confusions.read(),
+        opinions=opinions,
+    )
 
     def validate() -> float:
-        return accuracy(score_text(model, split.data, split.validation).logits, labels)
+        scores = score_text(model, split.data, split.validation)
+        return text_accuracy(scores.logits, split.data, split.validation)
 
     train_text(model, batches, validate, settings.text)
 
@@ -136,9 +134,10 @@ def fit(
     root: Path,
     out: Path,
     cache: Path,
-    start: Start,
+    encoder: TextEncoder,
     settings: OpenSettings,
     text_from: Path | None = None,
+    opinions: Path | None = None,
 ) -> Manifest:
     """Train all three branches and write the checkpoint.
 
@@ -146,22 +145,24 @@ def fit(
         root: Folder of the corpora.
         out: Folder of the new checkpoint.
         cache: Folder for log-mel.
-        start: Where the tmodel starts from.
+        encoder: What the tmodel starts from; gives its sizes and word pieces.
         settings: All of them.
         text_from: Takes the trained text branch of this checkpoint instead of training one.
+        opinions: A teacher's, as ``stser-train distil`` writes them.
 
     Raises:
         CorpusError: A corpus is missing or damaged.
+        TrainingError: The opinions are of other sentences.
         CheckpointError: The checkpoint would not be sound; nothing is written.
     """
-    tokenizer = TextTokenizer.load(start.tokenizer, settings.sizes.text.max_tokens)
-    text = read_text(root, settings, tokenizer)
+    text = read_text(root, settings, encoder.tokenizer())
+    believed = None if opinions is None else read_opinions(opinions, text.data)
     speech = read_speech(root, settings, cache)
     fold = training_only(speech.utterances, settings.validation_share, settings.seed)
-    model = start.load(settings)
+    model = started(encoder, settings)
     prior = fit_speech(model, speech, fold, root, settings)
     if text_from is None:
-        fit_text(model, text, settings)
+        fit_text(model, text, settings, believed)
     else:
         trained = load_model(read_manifest(text_from))
         model.tmodel.load_state_dict(trained.tmodel.state_dict())
@@ -173,7 +174,7 @@ def fit(
         shipped,
         name=settings.name,
         version=settings.version,
-        tokenizer_json_path=start.tokenizer,
+        tokenizer_json_path=encoder.folder / TOKENIZER,
         prior=prior,
         temperatures=calibrate(shipped, speech, fold, prior, text, settings),
         notes=notes(shipped, speech, fold, text, settings),

@@ -112,9 +112,10 @@ def train_text(
     """
 
     def loss(batch: tuple[Tensor, ...]) -> Tensor:
-        ids, mask, labels = batch
-        logits = model.text(model.tmodel(ids, mask).representation)
-        return F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+        ids, mask, target = batch
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.half_precision):
+            logits = model.text(model.tmodel(ids, mask).representation)
+        return F.cross_entropy(logits.float(), target)
 
     parts = nn.ModuleList([model.tmodel, model.text])
     rates = [
@@ -143,7 +144,7 @@ def _train(
     parts.train()
     progress = tqdm(range(1, settings.steps + 1), desc=name, mininterval=10)
     for step in progress:
-        share = _schedule(step, settings.warm_up, settings.steps)
+        share = schedule(step, settings.warm_up, settings.steps)
         for group, (_, rate) in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * share
         loss = loss_of(next(source))
@@ -164,8 +165,8 @@ def _train(
     return stopping.best
 
 
-def _schedule(step: int, warm_up: int, steps: int) -> float:
-    """Linear rise, then half a cosine down to 2 % of the peak."""
+def schedule(step: int, warm_up: int, steps: int) -> float:
+    """Share of the peak rate: linear rise, then half a cosine down to 2 %."""
     rise = min(1.0, step / max(1, warm_up))
     return rise * max(0.02, 0.5 * (1 + math.cos(math.pi * step / steps)))
 
@@ -192,7 +193,7 @@ def train_bimodal(
     ]
     model.bimodal.train()
     for step in range(1, settings.steps + 1):
-        optimiser.param_groups[0]["lr"] = settings.learning_rate * _schedule(
+        optimiser.param_groups[0]["lr"] = settings.learning_rate * schedule(
             step, 50, settings.steps
         )
         labels = rng.integers(4, size=settings.batch)
@@ -214,3 +215,17 @@ def train_bimodal(
 def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """Mean recall of the best class: what early stopping watches, as classes are not balanced."""
     return unweighted_accuracy(confusion(labels, logits.argmax(axis=1)))
+
+
+def text_accuracy(logits: NDArray[np.float32], data: TextData, indices: Sequence[int]) -> float:
+    """The mean of :func:`accuracy` over the corpora that some sentences come from.
+
+    Args:
+        logits: ``(indices, classes)``.
+        data: All sentences.
+        indices: Which of them were judged.
+    """
+    corpora = np.array([data.utterances[i].corpus for i in indices])
+    labels = data.labels[list(indices)]
+    by_corpus = [accuracy(logits[corpora == c], labels[corpora == c]) for c in np.unique(corpora)]
+    return float(np.mean(by_corpus))

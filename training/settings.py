@@ -8,6 +8,7 @@ from typing import Literal
 from stser_core.adaptation import AdaptationSettings
 from stser_core.features import LogMelSettings
 from stser_core.sizes import SpeechModelSettings, StserSettings
+from training.mishearing import Mishearing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +75,90 @@ class TextTrainingSettings:
     """Of AdamW."""
     label_smoothing: float = 0.05
     """Share of the target spread over all classes."""
-    drop_word: float = 0.06
-    """Chance of each word to go missing, as a recogniser misses words."""
-    swap_words: float = 0.1
-    """Chance of two neighbours to change places."""
-    max_words: int = 20
-    """Longest excerpt of a training sentence: speech comes in short utterances."""
+    mishearing: Mishearing = field(default_factory=Mishearing)
+    """What happens to the words of training sentences."""
+    half_precision: bool = True
+    """Compute in bfloat16: twice as fast where the processor has it."""
+    opinion_share: float = 0.6
+    """Share of the teacher's opinion in the target, beside the label, where there is an opinion."""
     validate_every: int = 150
     """Batches between two validations."""
     patience: int = 4
     """Validations without a better accuracy before training ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherSettings:
+    """The sentence encoder that is tuned first, to teach."""
+
+    steps: int = 800
+    """Batches."""
+    learning_rate: float = 1e-4
+    """Peak for the layers that are tuned."""
+    head_rate: float = 1e-3
+    """Peak for the heads, which start from nothing."""
+    warm_up: int = 100
+    """Batches over which the rates rise to their peaks."""
+    weight_decay: float = 0.01
+    """Of AdamW."""
+    label_smoothing: float = 0.05
+    """Share of the target spread over all classes."""
+    names_share: float = 0.5
+    """Weight of the loss over the corpora's own names of emotions, beside that of the classes."""
+    frozen_layers: int = 2
+    """First layers that stay as pre-trained, with the embeddings."""
+    half_precision: bool = True
+    """Compute in bfloat16: twice as fast where the processor has it."""
+    validate_every: int = 200
+    """Batches between two validations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudentSettings:
+    """The ALBERT that learns from the teacher."""
+
+    teacher_layers: tuple[int, ...] = (0, 1, 3, 5)
+    """Layers of the teacher that it starts with."""
+    embedding: int = 192
+    """Width of its table of word pieces."""
+    max_tokens: int = 128
+    """Longest sentence in tokens."""
+    least_count: int = 5
+    """Times that a word piece must occur in the corpora to be in the table; rarer words are spelt
+    with shorter pieces."""
+    table_steps: int = 1_500
+    """Batches in which the table is fitted to the teacher's."""
+    table_rate: float = 5e-3
+    """Peak rate of Adam for that."""
+    steps: int = 600
+    """Batches in which the student learns the teacher's states."""
+    learning_rate: float = 4e-4
+    """Peak of AdamW for that."""
+    warm_up: int = 50
+    """Batches over which the rate rises to its peak."""
+    weight_decay: float = 0.01
+    """Of AdamW."""
+    opinion_share: float = 0.5
+    """Weight of the divergence between the opinions of teacher and student, beside that of the
+    squared distance of their states."""
+    half_precision: bool = True
+    """Compute in bfloat16."""
+    validate_every: int = 200
+    """Batches between two validations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistilSettings:
+    """The ALBERT of the text branch, from a sentence encoder."""
+
+    batch: int = 64
+    """Sentences in a batch."""
+    no_class: float = 0.2
+    """Share, within a corpus, of sentences whose emotion is none of the four classes."""
+    opinions: int = 6_000
+    """Sentences of each corpus and class, at most, of which the teacher's opinion is asked."""
+    teacher: TeacherSettings = field(default_factory=TeacherSettings)
+    student: StudentSettings = field(default_factory=StudentSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +197,7 @@ class OpenSettings:
     sizes: StserSettings = field(default_factory=StserSettings)
     speech: SpeechTrainingSettings = field(default_factory=SpeechTrainingSettings)
     text: TextTrainingSettings = field(default_factory=TextTrainingSettings)
+    distil: DistilSettings = field(default_factory=DistilSettings)
     bimodal: BimodalTrainingSettings = field(default_factory=BimodalTrainingSettings)
 
     def __post_init__(self) -> None:

@@ -45,7 +45,7 @@ _INTRODUCTION = """\
 Written by `stser-train tables` from the output of these commands, on the corpora named in
 [LICENSE-weights.md](../../LICENSE-weights.md) below `$STSER_DATA`:
 
-    stser-train fit --out stser_core/weights/stser-open --albert ALBERT --tokenizer ALBERT/tokenizer.json
+    stser-train fit --out stser_core/weights/stser-open --albert ALBERT
     stser-train crossval --out runs/crossval
     stser-train baseline --out runs/baseline
     stser-train tables --crossval runs/crossval --baseline runs/baseline --out docs/results/training.md

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stser_core.labels import EMOTIONS
 from stser_core.text import TextTokenizer, TokenisedText, pad_tokens, spoken_words
-from training.augment import misheard
+from training.mishearing import Confusions, misheard
 from training.settings import TextTrainingSettings
 from training.utterance import Utterance
 
@@ -26,12 +26,17 @@ def tensors(texts: Sequence[TokenisedText]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
+def written_as_heard(text: str) -> list[str]:
+    """Words of a written sentence as a recogniser would write them; a masked name becomes one."""
+    return spoken_words(text.replace("[NAME]", "sam"))
+
+
 class TextData:
     """Labelled sentences without case and punctuation."""
 
     def __init__(self, utterances: Sequence[Utterance], tokenizer: TextTokenizer) -> None:
         self.tokenizer = tokenizer
-        spoken = [(u, spoken_words((u.text or "").replace("[NAME]", "sam"))) for u in utterances]
+        spoken = [(u, written_as_heard(u.text or "")) for u in utterances]
         self.utterances = [u for u, words in spoken if words]
         self.words = [words for _, words in spoken if words]
         self.labels: NDArray[np.int64] = np.array(
@@ -41,12 +46,20 @@ class TextData:
     def __len__(self) -> int:
         return len(self.words)
 
-    def plain(self, indices: Sequence[int]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-        """Batches for evaluation: positions in ``indices``, token identifiers, mask."""
+    def plain(
+        self, indices: Sequence[int], tokenizer: TextTokenizer | None = None
+    ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Batches for evaluation: positions in ``indices``, token identifiers, mask.
+
+        Args:
+            indices: Which sentences.
+            tokenizer: Another one than that of the data.
+        """
+        encode = (tokenizer or self.tokenizer).encode
         order = sorted(range(len(indices)), key=lambda at: len(self.words[indices[at]]))
         for first in range(0, len(order), 64):
             at = order[first : first + 64]
-            texts = [self.tokenizer.encode(self.words[indices[position]]) for position in at]
+            texts = [encode(self.words[indices[position]]) for position in at]
             yield at, *tensors(texts)
 
 
@@ -59,7 +72,21 @@ class TextBatches:
         indices: Sequence[int],
         settings: TextTrainingSettings,
         rng: np.random.Generator,
+        confusions: Confusions | None = None,
+        opinions: NDArray[np.float32] | None = None,
     ) -> None:
+        """Args:
+
+        data: Labelled sentences.
+        indices: Those to draw from.
+        settings: What is drawn, and how it is misheard.
+        rng: Draws everything.
+        confusions: What is heard for what.
+        opinions: A teacher's posteriors of all sentences, ``(sentences, classes)``, NaN for those
+            that it was not asked about.
+        """
+        self._confusions = confusions if confusions is not None else Confusions.none()
+        self._targets = targets(data.labels, opinions, settings)
         self._data = data
         self._settings = settings
         self._rng = rng
@@ -69,14 +96,15 @@ class TextBatches:
             self._cells[corpus][int(data.labels[index])].append(index)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Token identifiers and mask, ``(batch, tokens)``, and labels ``(batch,)``."""
+        """Token identifiers and mask, ``(batch, tokens)``, and targets ``(batch, classes)``."""
         size = self._settings.batch
         while True:
             pool = [self._draw() for _ in range(_POOL_BATCHES * size)]
             pool.sort(key=lambda drawn: len(drawn[0].ids))
             for batch in self._rng.permutation(_POOL_BATCHES):
                 rows = pool[batch * size : (batch + 1) * size]
-                yield *tensors([text for text, _ in rows]), torch.tensor([y for _, y in rows])
+                target = torch.from_numpy(self._targets[[index for _, index in rows]])
+                yield *tensors([text for text, _ in rows]), target
 
     def _draw(self) -> tuple[TokenisedText, int]:
         settings, rng = self._settings, self._rng
@@ -89,11 +117,23 @@ class TextBatches:
         cells = self._cells[present[rng.choice(len(shares), p=shares / shares.sum())][0]]
         label = list(cells)[rng.integers(len(cells))]  # some corpora lack a class
         index = cells[label][rng.integers(len(cells[label]))]
-        words = misheard(
-            self._data.words[index],
-            settings.drop_word,
-            settings.swap_words,
-            settings.max_words,
-            rng,
-        )
-        return self._data.tokenizer.encode(words), label
+        words = misheard(self._data.words[index], settings.mishearing, self._confusions, rng)
+        return self._data.tokenizer.encode(words), index
+
+
+def targets(
+    labels: NDArray[np.int64],
+    opinions: NDArray[np.float32] | None,
+    settings: TextTrainingSettings,
+) -> NDArray[np.float32]:
+    """What the text branch should say, ``(sentences, classes)``, rows that sum to 1.
+
+    The label, a little of it spread over all classes, mixed with the teacher's opinion.
+    """
+    classes, spread = len(EMOTIONS), settings.label_smoothing
+    said = (1 - spread) * np.eye(classes, dtype=np.float32)[labels] + np.float32(spread / classes)
+    if opinions is None:
+        return said
+    asked = ~np.isnan(opinions).any(axis=1)
+    said[asked] += settings.opinion_share * (opinions[asked] - said[asked])
+    return said

@@ -57,6 +57,7 @@ class TextEncoder:
             embedding=config["embedding_size"],
             hidden=config["hidden_size"],
             layers=config["num_hidden_layers"],
+            groups=config.get("num_hidden_groups", 1),
             heads=config["num_attention_heads"],
             intermediate=config["intermediate_size"],
             max_tokens=config["max_position_embeddings"],

@@ -16,6 +16,7 @@ from stser_core.sizes import SpeechModelSettings, StserSettings, TextModelSettin
         (SpeechModelSettings, {"dropout": 1.0}, "speech.dropout"),
         (SpeechModelSettings, {"hidden": 0}, "speech.hidden"),
         (TextModelSettings, {"heads": 7}, "text.heads"),
+        (TextModelSettings, {"groups": 3}, "text.groups"),
         (TextModelSettings, {"max_tokens": 2}, "text.max_tokens"),
         (StserSettings, {"classifier_dropout": -0.1}, "classifier_dropout"),
     ],

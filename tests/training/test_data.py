@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stser_core.adaptation import AdaptationSettings, LogMelStatistics
 from stser_core.features import LogMelSettings
-from training.augment import misheard, with_noise
+from training.augment import with_noise
 from training.corpora import read_manifest
 from training.errors import CorpusError
 from training.front_end import extract, load_audio, trim
@@ -84,15 +82,6 @@ def test_evaluation_does_not_depend_on_which_other_utterances_are_evaluated(
 
     together, alone = rows([5, 3, 0, 7]), rows([3])
     assert alone[3] == together[3]
-
-
-@given(st.lists(st.text("abc", min_size=1), min_size=1, max_size=30), st.integers(0, 99))
-def test_a_misheard_sentence_keeps_at_least_one_and_at_most_the_allowed_words(
-    words: list[str], seed: int
-) -> None:
-    heard = misheard(words, 0.9, 0.5, 5, np.random.default_rng(seed))
-    assert 1 <= len(heard) <= 5
-    assert set(heard) <= set(words)
 
 
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])

@@ -84,6 +84,16 @@ def read_texts(path: Path, *, label_column: str = "label4") -> list[Utterance]:
     return utterances
 
 
+def read_rows(path: Path, needed: tuple[str, ...]) -> Iterator[Mapping[str, str]]:
+    """Rows of a CSV file that must have the ``needed`` columns.
+
+    Raises:
+        CorpusError: The file is missing or lacks a column.
+    """
+    for _, row in _rows(path, needed):
+        yield row
+
+
 def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, Mapping[str, str]]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
