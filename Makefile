@@ -4,12 +4,15 @@
 PYTHON ?= python3
 VENV := .venv
 TEST_VENV := .venv-test
+AUDIT_VENV := .venv-audit
+AUDITORS := uv==0.13.9 pip-audit==2.10.1 bandit==1.9.4
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 RUN_PACKAGES := libportaudio2
 TEST_PACKAGES := libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto mosquitto-clients flite sox ffmpeg chromium
+PINS := constraints.txt requirements.lock setup/build.lock
 SOURCES := $(shell git ls-files config stser_core monitor training 2>/dev/null)
 
-.PHONY: run test lint types check bench fuzz soak text-model dashboard dashboard-check clean
+.PHONY: run test lint types check bench fuzz soak text-model audit lock dashboard dashboard-check clean
 
 run: $(VENV)/installed
 	@$(VENV)/bin/stser-monitor $(ARGS)
@@ -54,16 +57,29 @@ text-model: $(TEST_VENV)/installed
 	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train distil --out runs/distil $(ARGS) \
 		--teacher $$(./setup/teacher $(TEST_VENV)/bin/python runs/teacher)
 
+# Weak spots in the code, known vulnerabilities in what is installed. Needs a network; setup/audit tells the exit codes.
+audit: $(AUDIT_VENV)/installed
+	@./setup/audit $(AUDIT_VENV)/bin
+
+# After a change of pyproject.toml or constraints.txt: the lock files again, with hashes.
+lock: $(AUDIT_VENV)/installed
+	@./setup/lock $(AUDIT_VENV)/bin/uv
+
 # The stamp follows the sources, so that `make run` always runs what is checked out.
-$(VENV)/installed: pyproject.toml constraints.txt $(SOURCES)
+$(VENV)/installed: pyproject.toml $(PINS) $(SOURCES)
 	@./setup/packages $(RUN_PACKAGES)
-	@./setup/venv $(PYTHON) $(VENV) .
+	@./setup/venv $(PYTHON) $(VENV) --no-deps --no-build-isolation .
 	@touch $@
 
-$(TEST_VENV)/installed: pyproject.toml constraints.txt
+$(TEST_VENV)/installed: pyproject.toml $(PINS)
 	@./setup/packages $(TEST_PACKAGES)
 	@./setup/venv $(PYTHON) $(TEST_VENV) -e '.[train,test,bench]'
 	@touch $@
 
+$(AUDIT_VENV)/installed: constraints.txt
+	@$(PYTHON) -m venv $(AUDIT_VENV)
+	@$(AUDIT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(AUDITORS)
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(TEST_VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TEST_VENV) $(AUDIT_VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -173,7 +173,7 @@ def _fetch(name: str, models_url: str) -> Path:
 def _download(url: str, archive: Path) -> None:
     """Fetch ``url`` into ``archive``, saying on standard error how far it is."""
     logger.info("fetching %s", url)
-    with urlopen(url, timeout=CONNECT_TIMEOUT_S) as response, archive.open("wb") as output:  # noqa: S310 - the setting names the scheme
+    with urlopen(url, timeout=CONNECT_TIMEOUT_S) as response, archive.open("wb") as output:  # nosec B310 # noqa: S310 - the setting names the scheme
         total = int(response.headers.get("Content-Length") or 0)
         _copy(response, output, total)
     if total and archive.stat().st_size != total:

@@ -103,7 +103,8 @@ def _downloaded(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["config.json", WEIGHTS, TOKENIZER]))
+        # The newest of a name that the user chose: configuration, safetensors, vocabulary; nothing that runs.
+        return Path(snapshot_download(name, allow_patterns=["config.json", WEIGHTS, TOKENIZER]))  # nosec B615
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise TrainingError(
             f"--text-encoder {name}: no such folder, and the hub does not give it: {error}"

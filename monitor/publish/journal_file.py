@@ -183,6 +183,6 @@ def checkpoint(path: Path) -> None:
 def copy(table: str, there: sqlite3.Connection, here: sqlite3.Connection) -> None:
     """All rows of one of :data:`COPIED` from one journal to another."""
     columns = COPIED[table]
-    rows = there.execute(f"SELECT {columns} FROM {table} ORDER BY rowid").fetchall()  # noqa: S608
+    rows = there.execute(f"SELECT {columns} FROM {table} ORDER BY rowid").fetchall()  # nosec B608 # noqa: S608
     marks = ", ".join("?" * (columns.count(",") + 1))
-    here.executemany(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({marks})", rows)  # noqa: S608
+    here.executemany(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({marks})", rows)  # nosec B608 # noqa: S608
