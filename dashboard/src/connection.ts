@@ -1,6 +1,7 @@
 // The WebSocket to the monitor: comes back by itself, and asks for what was missed.
 
 import { parseMessage } from "./events";
+import { fetchHealth, type Health } from "./health";
 import type { Session } from "./session";
 import { TEXT } from "./text";
 
@@ -8,17 +9,26 @@ import { TEXT } from "./text";
 const TOKEN_NEEDED = 1008;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
-/** A page that is opened late is given this much of what went before. */
+const LOOK_MS = 5_000;
+/** A page that is opened late is given this much of what went before, of each stream. */
 const HISTORY_EVENTS = 2_000n;
+/** Streams whose past is asked for: an address cannot name all that ever were. */
+const MOST_STREAMS = 24;
+
+export interface Command {
+  type: string;
+  text?: string;
+  stream?: string;
+}
 
 export class Connection {
   readonly #session: Session;
   #socket: WebSocket | undefined;
   #waitMs = FIRST_WAIT_MS;
   #resume = true;
-  #since: bigint | undefined;
+  #looking: ReturnType<typeof setInterval> | undefined;
 
-  #token = keptToken();
+  token = keptToken();
 
   constructor(session: Session) {
     this.#session = session;
@@ -26,99 +36,106 @@ export class Connection {
 
   /** Connects, or asks for the token first where one is needed: /metrics tells. */
   async start(): Promise<void> {
-    const status = this.#token
+    const status = this.token
       ? 200
       : await fetch("metrics").then(
           (answer) => answer.status,
           () => 0,
         );
     if (status === 401) this.#session.setConnection("token");
-    else this.open();
+    else await this.open();
   }
 
   /** The token lasts as long as the browser's tab. */
   useToken(token: string): void {
-    this.#token = token;
+    this.token = token;
     keepToken(token);
-    this.open();
+    void this.open();
   }
 
-  open(): void {
-    const socket = new WebSocket(this.#address(), "cloudevents.json");
+  async open(): Promise<void> {
+    const health = await this.look();
+    if (health === undefined) this.#retry();
+    else this.#connect(health);
+  }
+
+  /** Asks how the monitor fares. */
+  async look(): Promise<Health | undefined> {
+    const health = await fetchHealth(this.token);
+    this.#session.setHealth(health);
+    return health;
+  }
+
+  send(command: Command): void {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(command));
+  }
+
+  #connect(health: Health): void {
+    const resume = this.#resume;
+    const socket = new WebSocket(this.#address(health), "cloudevents.json");
     let opened = false;
     this.#socket = socket;
     socket.onopen = () => {
       opened = true;
-      if (this.#token) socket.send(JSON.stringify({ type: "auth", token: this.#token }));
+      if (this.token) socket.send(JSON.stringify({ type: "auth", token: this.token }));
       this.#waitMs = FIRST_WAIT_MS;
-      this.#session.setConnection("live", this.#resume);
       this.#resume = true;
+      this.#session.setConnection("live", resume);
+      this.#session.setHealth(health);
+      clearInterval(this.#looking);
+      this.#looking = setInterval(() => void this.look(), LOOK_MS);
     };
     socket.onmessage = (message) => this.#take(message.data);
     socket.onclose = ({ code }) => {
+      clearInterval(this.#looking);
       if (code === TOKEN_NEEDED) {
         this.#session.setConnection("token");
         return;
       }
       this.#session.setConnection("lost");
-      if (opened) this.#retry();
-      else void this.#refused();
+      // A browser does not tell why a handshake failed. Where the monitor lives, `since` is what it refused.
+      if (!opened && resume) {
+        this.#resume = false;
+        void this.open();
+      } else this.#retry();
     };
   }
 
-  send(command: { type: string; text?: string }): void {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(command));
-  }
-
-  #address(): URL {
-    const address = new URL("events", location.href);
-    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-    address.search = "";
-    address.hash = "";
-    const since = this.#session.last ?? this.#since;
-    if (this.#resume && since !== undefined)
-      address.searchParams.set("since", String(since).padStart(20, "0"));
+  #address(health: Health): URL {
+    const address = socketAddress("events");
+    if (!this.#resume) return address;
+    const heard = this.#session.streams;
+    // Those that go on come first, then the youngest.
+    const names = [...health.streams.map(({ name }) => name), ...[...health.newest.keys()].reverse()];
+    const since = [...new Set(names)].slice(0, MOST_STREAMS).map((name) => {
+      const newest = health.newest.get(name) ?? 0n;
+      return `${name}:${heard.get(name)?.last ?? (newest > HISTORY_EVENTS ? newest - HISTORY_EVENTS : 0n)}`;
+    });
+    if (since.length > 0) address.searchParams.set("since", since.join(","));
     return address;
   }
 
   #take(data: unknown): void {
     if (typeof data !== "string") return;
     const message = parseMessage(data);
-    if (message?.event?.sequence !== undefined && this.#since === undefined) {
-      this.#goBack(message.event.sequence);
-    } else if (message?.event) {
-      this.#session.take(message.event, data);
-    } else if (message?.answer.type === "error") {
-      this.#session.setAnswer(TEXT.refused(message.answer.message));
-    }
-  }
-
-  /** The first event tells where the monitor is: connect again for what went before it. */
-  #goBack(sequence: bigint): void {
-    this.#since = sequence > HISTORY_EVENTS ? sequence - HISTORY_EVENTS : 0n;
-    const socket = this.#socket!;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close();
-    this.open();
-  }
-
-  /** A browser does not tell why a handshake failed. Where the monitor lives, `since` is what it refused. */
-  async #refused(): Promise<void> {
-    const alive = await fetch("healthz").then(
-      (answer) => answer.ok,
-      () => false,
-    );
-    const once = alive && this.#resume;
-    this.#resume = !once;
-    if (once) this.open();
-    else this.#retry();
+    if (message?.event) this.#session.take(message.event, data);
+    else if (message?.answer.type === "error") this.#session.setAnswer(TEXT.refused(message.answer.message));
   }
 
   #retry(): void {
     // Jitter, so that many pages do not come back at the same moment.
-    setTimeout(() => this.open(), this.#waitMs * (0.5 + Math.random() / 2));
+    setTimeout(() => void this.open(), this.#waitMs * (0.5 + Math.random() / 2));
     this.#waitMs = Math.min(2 * this.#waitMs, LONGEST_WAIT_MS);
   }
+}
+
+/** Where the monitor that served the page takes WebSockets. */
+export function socketAddress(path: string): URL {
+  const address = new URL(path, location.href);
+  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+  address.search = "";
+  address.hash = "";
+  return address;
 }
 
 function keptToken(): string {

@@ -1,9 +1,10 @@
 // What this page has heard, as files.
 
 import { EMOTIONS } from "./events";
-import type { Spoken } from "./session";
+import type { Spoken } from "./stream";
 
 const COLUMNS = [
+  "stream",
   "time",
   "utterance",
   "start_ms",
@@ -19,8 +20,9 @@ const COLUMNS = [
 
 /** RFC 4180, one row an utterance. Words that a spreadsheet would run as a formula get a quote in front. */
 export function toCsv(utterances: readonly Spoken[]): string {
-  const rows = utterances.map(({ time, said }) => [
-    time,
+  const rows = utterances.map(({ stream, event, said }) => [
+    stream.name,
+    event.time,
     said.utterance,
     said.start_ms,
     said.end_ms,
@@ -42,7 +44,8 @@ function cell(value: string | number): string {
 }
 
 /** The events as they came, byte for byte. */
-export const toJsonLines = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join("");
+export const toJsonLines = (lines: readonly { body: string }[]): string =>
+  lines.map(({ body }) => `${body}\n`).join("");
 
 export function save(name: string, content: Blob): void {
   const link = document.createElement("a");
@@ -52,5 +55,6 @@ export function save(name: string, content: Blob): void {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-export const fileName = (ending: string): string =>
-  `stser-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.${ending}`;
+/** `stream`: the one that is saved, or the empty text for all. */
+export const fileName = (stream: string, ending: string): string =>
+  `${stream ? `stser-${stream}` : "stser"}-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.${ending}`;

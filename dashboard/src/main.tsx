@@ -1,4 +1,5 @@
 import { render } from "preact";
+import { Inputs } from "./audio/inputs";
 import { Connection } from "./connection";
 import { Session } from "./session";
 import { App } from "./ui/app";
@@ -7,5 +8,6 @@ import "./style.css";
 
 const session = new Session();
 const connection = new Connection(session);
-render(<App session={session} connection={connection} />, document.getElementById("page")!);
+const inputs = new Inputs(session, connection);
+render(<App session={session} connection={connection} inputs={inputs} />, document.getElementById("page")!);
 void connection.start();

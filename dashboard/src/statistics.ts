@@ -1,7 +1,7 @@
 // Figures over a session.
 
 import { EMOTIONS, LABELS, type Label, type Posterior } from "./events";
-import type { Spoken } from "./session";
+import { end, type Run, type Spoken, start } from "./stream";
 
 const TREND_STEPS_MS = [5_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000];
 const TREND_POINTS = 60;
@@ -27,31 +27,40 @@ export function shares(utterances: readonly Spoken[]): Share[] {
   });
 }
 
-/** `counts[a][b]`: how often `b` came right after `a` within one run of the monitor. */
+/** `counts[a][b]`: how often `b` came right after `a` within one run of one stream. */
 export function transitions(utterances: readonly Spoken[]): Record<Label, Record<Label, number>> {
   const zero = () => Object.fromEntries(LABELS.map((label) => [label, 0]));
   const counts = Object.fromEntries(LABELS.map((label) => [label, zero()])) as Record<
     Label,
     Record<Label, number>
   >;
-  for (let i = 1; i < utterances.length; i++) {
-    const [before, after] = [utterances[i - 1]!, utterances[i]!];
-    if (before.origin_ms !== after.origin_ms) continue;
-    const row = counts[before.said.label];
-    if (row) row[after.said.label] += 1;
+  const before = new Map<Run, Label>();
+  for (const { run, said } of utterances) {
+    const row = counts[before.get(run) ?? said.label];
+    if (row && before.has(run)) row[said.label] += 1;
+    before.set(run, said.label);
   }
   return counts;
 }
 
+/** From the first word to the last, on the clock of the page. */
+export function extent(utterances: readonly Spoken[]): { from: number; to: number } {
+  let [from, to] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const spoken of utterances) {
+    from = Math.min(from, start(spoken));
+    to = Math.max(to, end(spoken));
+  }
+  return utterances.length > 0 ? { from, to } : { from: 0, to: 0 };
+}
+
 /** Mean posterior over steps of time, weighted with duration; a step in which nobody spoke is left out. */
 export function trend(utterances: readonly Spoken[]): { at_ms: number; posterior: Posterior }[] {
-  const [first, last] = [utterances[0], utterances.at(-1)];
-  if (first === undefined || last === undefined) return [];
-  const whole_ms = last.origin_ms + last.said.end_ms - first.origin_ms - first.said.start_ms;
+  const { from, to } = extent(utterances);
+  const whole_ms = to - from;
   const step_ms = TREND_STEPS_MS.find((step) => whole_ms <= step * TREND_POINTS) ?? TREND_STEPS_MS.at(-1)!;
   const steps = new Map<number, { ms: number; sums: Posterior }>();
   for (const spoken of utterances) {
-    const step = Math.floor((spoken.origin_ms + spoken.said.start_ms) / step_ms);
+    const step = Math.floor(start(spoken) / step_ms);
     let bin = steps.get(step);
     if (bin === undefined) {
       bin = { ms: 0, sums: { angry: 0, happy: 0, neutral: 0, sad: 0 } };

@@ -1,12 +1,13 @@
 import { expect, test } from "vitest";
 import { columns, firstFrom } from "../src/chart_data";
-import { Session } from "../src/session";
+import { Stream } from "../src/stream";
 
 function drawn(times: number[], from: number, to: number) {
-  const session = new Session(() => 0);
+  const stream = new Stream("/stser/test/mic", 100);
+  stream.run.origin_ms = 0;
   const posterior = { angry: 0.4, happy: 0.3, neutral: 0.2, sad: 0.1 };
-  session.provisional = times.map((t_ms) => ({ t_ms, posterior }));
-  const [x, angry] = columns(session, from, to);
+  stream.provisional = times.map((at_ms) => ({ run: stream.run, at_ms, posterior }));
+  const [x, angry] = columns(stream, from, to);
   return { x, angry };
 }
 

@@ -1,37 +1,42 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Connection } from "../src/connection";
 import { Session } from "../src/session";
-import { said } from "./said";
+import { FakeSocket } from "./fake_socket";
+import { NOON, said, text } from "./said";
 
-class FakeSocket {
-  static readonly OPEN = 1;
-  static made: FakeSocket[] = [];
-  onopen: (() => void) | null = null;
-  onmessage: ((message: { data: string }) => void) | null = null;
-  onclose: ((close: { code: number }) => void) | null = null;
-  sent: string[] = [];
-  readonly readyState = FakeSocket.OPEN;
-  constructor(readonly address: URL) {
-    FakeSocket.made.push(this);
-  }
-  close(): void {}
-  send(message: string): void {
-    this.sent.push(message);
-  }
+const latest = () => FakeSocket.latest();
+const asked = () => latest().address.searchParams.get("since");
+const begin = (...sequences: number[]) => {
+  latest().onopen!();
+  for (const sequence of sequences) latest().onmessage!({ data: said(sequence) });
+};
+
+let session: Session;
+let connection: Connection;
+/** Sequence of the newest event by stream; undefined for a monitor that is away. */
+let newest: Record<string, number> | undefined;
+
+async function health(): Promise<Response> {
+  if (newest === undefined) throw new TypeError("away");
+  const streams = Object.keys(newest).map((name) => ({ name }));
+  return Response.json(
+    { streams, journal: { durable: true, newest } },
+    { headers: { Date: new Date(NOON).toUTCString() } },
+  );
 }
 
-const latest = () => FakeSocket.made.at(-1)!;
-const asked = () => latest().address.searchParams.get("since");
-let session: Session;
+const moment = (ms = 0) => vi.advanceTimersByTimeAsync(ms);
 
-beforeEach(() => {
+beforeEach(async () => {
   vi.useFakeTimers();
   FakeSocket.made = [];
+  newest = { mic: 5 };
   vi.stubGlobal("WebSocket", FakeSocket);
   vi.stubGlobal("location", { href: "http://127.0.0.1:8765/" });
-  vi.stubGlobal("fetch", async () => ({ ok: true }));
-  session = new Session(() => 0);
-  new Connection(session).open();
+  vi.stubGlobal("fetch", health);
+  session = new Session(() => NOON);
+  connection = new Connection(session);
+  await connection.open();
 });
 
 afterEach(() => {
@@ -39,40 +44,48 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-function begin(sequence: number): void {
-  latest().onopen!();
-  latest().onmessage!({ data: said(sequence) });
-}
-
-test("the first event leads to what went before it", () => {
-  expect(asked()).toBeNull();
-  begin(5);
-  expect(FakeSocket.made).toHaveLength(2);
-  expect(asked()).toBe("0".repeat(20));
-  expect(session.utterances).toHaveLength(0);
+test("a page that is opened late asks for what went before", () => {
+  expect(asked()).toBe("mic:0");
 });
 
-test("only so much of the past is asked for", () => {
-  begin(5_000);
-  expect(BigInt(asked()!)).toBe(3_000n);
+test("only so much of the past is asked for", async () => {
+  newest = { mic: 5_000, kitchen: 100 };
+  await connection.open();
+  expect(asked()).toBe("mic:3000,kitchen:0");
 });
 
-test("a connection that broke resumes after the last event", async () => {
+test("where there were more streams than an address can name, those that go on are asked for", async () => {
+  newest = { mic: 5, ...Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`audio-${i}`, 1])) };
+  vi.stubGlobal("fetch", async () => Response.json({ streams: [{ name: "mic" }], journal: { newest } }));
+  await connection.open();
+  expect(asked()!.split(",")).toHaveLength(24);
+  expect(asked()).toMatch(/^mic:0,audio-49:0,/);
+});
+
+test("a connection that broke resumes after the last event of each stream", async () => {
   begin(5);
-  begin(5);
+  latest().onmessage!({ data: said(7, {}, { stream: "kitchen" }) });
+  newest = { mic: 5, kitchen: 7 };
   latest().onclose!({ code: 1006 });
   expect(session.connection).toBe("lost");
-  await vi.advanceTimersByTimeAsync(1_000);
-  expect(BigInt(asked()!)).toBe(5n);
+  await moment(1_000);
+  expect(asked()).toBe("mic:5,kitchen:7");
+});
+
+test("a stream that began while the page was away is asked for from its start", async () => {
+  begin(5);
+  latest().onclose!({ code: 1006 });
+  newest = { mic: 5, browser: 3 };
+  await moment(1_000);
+  expect(asked()).toBe("mic:5,browser:0");
 });
 
 test("a monitor that refuses to resume is joined without", async () => {
   begin(5);
-  begin(5);
   latest().onclose!({ code: 1006 });
-  await vi.advanceTimersByTimeAsync(1_000);
+  await moment(1_000);
   latest().onclose!({ code: 1006 });
-  await vi.advanceTimersByTimeAsync(0);
+  await moment();
   expect(asked()).toBeNull();
   begin(9);
   expect(session.utterances.map(({ said }) => said.utterance)).toEqual([5, 9]);
@@ -81,26 +94,50 @@ test("a monitor that refuses to resume is joined without", async () => {
 
 test("a monitor that is away is asked to resume when it is back", async () => {
   begin(5);
-  begin(5);
-  vi.stubGlobal("fetch", () => Promise.reject(new TypeError("away")));
+  newest = undefined;
   latest().onclose!({ code: 1006 });
-  for (let i = 0; i < 3; i++) {
-    await vi.advanceTimersByTimeAsync(20_000);
-    expect(BigInt(asked()!)).toBe(5n);
-    latest().onclose!({ code: 1006 });
-  }
+  await moment(60_000);
+  expect(FakeSocket.made).toHaveLength(1);
+  newest = { mic: 5 };
+  await moment(20_000);
+  expect(asked()).toBe("mic:5");
+});
+
+test("how the monitor fares is asked again and again, while it is connected", async () => {
+  begin(5);
+  expect(session.health?.streams.map(({ name }) => name)).toEqual(["mic"]);
+  newest = { mic: 5, kitchen: 1 };
+  await moment(5_000);
+  expect(session.health?.streams).toHaveLength(2);
+});
+
+test("a command goes to the stream that it names", () => {
+  begin(5);
+  connection.send({ type: "mute", stream: "mic" });
+  expect(latest().sent).toEqual(['{"type":"mute","stream":"mic"}']);
 });
 
 test("a token is asked for where it is needed, and sent before all else", async () => {
-  vi.stubGlobal("fetch", async () => ({ ok: false, status: 401 }));
+  vi.stubGlobal("fetch", async (address: string) =>
+    address === "metrics" ? new Response("", { status: 401 }) : health(),
+  );
   FakeSocket.made = [];
-  const connection = new Connection(session);
-  await connection.start();
+  const locked = new Connection(session);
+  await locked.start();
   expect(session.connection).toBe("token");
   expect(FakeSocket.made).toHaveLength(0);
-  connection.useToken("secret");
+  locked.useToken("secret");
+  await moment();
   latest().onopen!();
   expect(latest().sent).toEqual(['{"type":"auth","token":"secret"}']);
   latest().onclose!({ code: 1008 });
   expect(session.connection).toBe("token");
+});
+
+test("what the monitor says of no stream changes no stream", () => {
+  begin();
+  latest().onmessage!({ data: text("emotion.utterance", 1, []) });
+  latest().onmessage!({ data: '{"type":"error","code":"unknown_stream","message":"no such stream"}' });
+  expect(session.streams.size).toBe(0);
+  expect(session.answer).toContain("no such stream");
 });

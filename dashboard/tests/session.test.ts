@@ -1,20 +1,11 @@
 import { expect, test } from "vitest";
 import { parseMessage } from "../src/events";
-import { matches, Session } from "../src/session";
+import { matches, present, Session, view } from "../src/session";
 import { shares, transitions, trend } from "../src/statistics";
-import { said, text } from "./said";
+import { end, type Stream, start } from "../src/stream";
+import { feed, NOON, said, session, text } from "./said";
 
-function session(...bodies: string[]): Session {
-  const made = new Session(() => 0);
-  made.setConnection("live");
-  return feed(made, ...bodies);
-}
-
-function feed(made: Session, ...bodies: string[]): Session {
-  for (const body of bodies) made.take(parseMessage(body)!.event!, body);
-  return made;
-}
-
+const mic = (made: Session): Stream => made.streams.get("mic")!;
 const notes = (made: Session) => made.entries.flatMap((entry) => entry.note ?? []);
 
 test("an utterance is an entry with the words that were said", () => {
@@ -54,17 +45,108 @@ test("the old state that comes on connecting changes the state and no more", () 
   made.setConnection("lost");
   made.setConnection("live", true);
   feed(made, text("emotion.state", 3, state));
-  expect(made.state?.label).toBe("sad");
-  expect(made.last).toBe(7n);
+  expect(mic(made).state?.label).toBe("sad");
+  expect(mic(made).last).toBe(7n);
   expect(made.lines).toHaveLength(1);
 });
 
-test("a monitor that starts again goes on where the clock of the page is", () => {
-  const made = session(said(1, { start_ms: 0, end_ms: 5_000 }), text("monitor.started", 2, {}), said(3));
-  const [first, second] = made.utterances;
-  expect(first!.origin_ms).toBe(0);
-  expect(second!.origin_ms).toBeGreaterThan(5_000);
-  expect(notes(made)).toEqual(["the monitor has started"]);
+test("utterances lie where they were said, whatever the monitor took to judge them", () => {
+  const made = session(text("monitor.started", 1, {}, { at: 30 }), said(2), said(3, {}, { at: 9_000 }));
+  expect(made.utterances.map((spoken) => [start(spoken) - NOON, end(spoken) - NOON])).toEqual([
+    [2_030, 2_830],
+    [3_030, 3_830],
+  ]);
+});
+
+test("a monitor that starts again has its clock start again, where the clock on the wall is", () => {
+  const made = session(
+    said(1, { start_ms: 0, end_ms: 5_000 }),
+    text("monitor.started", 2, {}, { at: 60_000 }),
+    said(3, { start_ms: 0, end_ms: 5_000 }, { at: 65_400 }),
+  );
+  expect(made.utterances.map((spoken) => start(spoken) - NOON)).toEqual([400, 60_000]);
+  expect(notes(made)).toEqual(["listening has begun"]);
+});
+
+test("a stream that stood still, as a sleeping machine does, goes on where the clock on the wall is", () => {
+  const made = session(said(1), said(2, {}, { at: 600_000 }));
+  expect(made.utterances.map((spoken) => start(spoken) - NOON)).toEqual([1_400, 599_200]);
+});
+
+test("a recording that is read faster than it was spoken ends now, and starts as if it had been spoken", () => {
+  const made = session(text("monitor.started", 1, {}), said(2, { end_ms: 60_000 }, { at: 1_000 }));
+  const stream = mic(made);
+  expect(stream.run.fast).toBe(true);
+  expect(stream.end_ms - NOON).toBe(1_000);
+  expect(start(made.utterances[0]!) - NOON).toBe(1_000 - 60_000 + 2_000);
+});
+
+test("a recording is known as one, in however small steps it is read", () => {
+  const steps = Array.from({ length: 30 }, (_, i) =>
+    said(i + 2, { start_ms: 1_000 * i, end_ms: 1_000 * (i + 1) }, { at: 100 * i }),
+  );
+  expect(mic(session(text("monitor.started", 1, {}), ...steps)).run.fast).toBe(true);
+});
+
+test("the clock of the page is the monitor's, which a machine with another does not shift", () => {
+  let now = NOON - 3_600_000;
+  const made = new Session(() => now);
+  made.setConnection("live");
+  feed(made, said(1));
+  now += 500;
+  expect(made.clock() - NOON).toBe(2_200 + 500);
+});
+
+test("a stream that has ended stands at its end, one that goes on moves with the clock", () => {
+  const made = session(said(1), text("monitor.stopped", 2, { audio_ms: 2_000 }, { at: 2_400 }));
+  feed(made, said(1, {}, { stream: "kitchen", at: 30_000 }));
+  expect(present(made, [mic(made)]) - NOON).toBe(2_400);
+  expect(present(made, view(made, "").streams) - NOON).toBe(30_000);
+});
+
+test("the past of several streams, which comes stream by stream, is in order of time", () => {
+  const made = session(
+    said(1),
+    said(4),
+    said(2, {}, { stream: "kitchen" }),
+    said(3, {}, { stream: "kitchen" }),
+  );
+  expect(made.utterances.map(({ said }) => said.utterance)).toEqual([1, 2, 3, 4]);
+  expect(made.entries.map(({ stream }) => stream.name)).toEqual(["mic", "kitchen", "kitchen", "mic"]);
+});
+
+test("a stream of which nothing is kept any more is none", () => {
+  const gap = { from_sequence: "1", to_sequence: "4", dropped: 4, reason: "expired" };
+  expect(session(text("stream.gap", undefined, gap)).streams.size).toBe(0);
+});
+
+test("streams are kept apart, and shown alone or together", () => {
+  const made = session(said(1), said(1, {}, { stream: "kitchen" }), said(2));
+  expect(made.missed).toBe(0n);
+  expect(view(made, "mic").utterances.map(({ said }) => said.utterance)).toEqual([1, 2]);
+  expect(view(made, "kitchen").utterances).toHaveLength(1);
+  expect(view(made, "").streams.map(({ name }) => name)).toEqual(["mic", "kitchen"]);
+});
+
+test("one stream that stops does not stop the others", () => {
+  const made = session(said(1), text("monitor.stopped", 1, { audio_ms: 0 }, { stream: "kitchen" }));
+  expect(made.stopped).toBe(false);
+  expect(feed(made, text("monitor.stopped", 2, { audio_ms: 2_000 })).stopped).toBe(true);
+});
+
+test("a mute that ends is no longer a mute", () => {
+  const muted = (active: boolean) => text("device.muted", 1 + Number(!active), { device: "x", active });
+  const made = session(muted(true));
+  expect(mic(made).muted).toBe(true);
+  expect(mic(feed(made, muted(false))).muted).toBe(false);
+});
+
+test("a condition of the device is told where it begins and where it ends", () => {
+  const silent = (sequence: number, active: boolean) => text("device.silent", sequence, { active });
+  expect(notes(session(silent(1, true), silent(2, false)))).toEqual([
+    "the microphone is silent: is it muted or unplugged?",
+    "the microphone is heard again",
+  ]);
 });
 
 test("numbering that begins anew is no gap", () => {
@@ -73,13 +155,13 @@ test("numbering that begins anew is no gap", () => {
 
 test("what is provisional goes away when the utterance is final", () => {
   const made = session(text("emotion.provisional", 1, JSON.parse(said(1)).data));
-  expect(made.current?.utterance).toBe(1);
-  expect(made.speaking).toBe(true);
-  expect(feed(made, said(2, { utterance: 1 })).current).toBeUndefined();
+  expect(mic(made).current?.utterance).toBe(1);
+  expect(mic(made).speaking).toBe(true);
+  expect(mic(feed(made, said(2, { utterance: 1 }))).current).toBeUndefined();
 });
 
 test("old entries go before memory does", () => {
-  const made = new Session(() => 0, 100);
+  const made = new Session(() => NOON, 100);
   for (let i = 1; i <= 101; i++) feed(made, said(i));
   expect(made.utterances).toHaveLength(91);
   expect(made.entries.at(-1)?.said?.utterance).toBe(101);
@@ -88,9 +170,11 @@ test("old entries go before memory does", () => {
 test("a search looks at the words, a filter at the label", () => {
   const [entry] = session(said(1, { transcript: { text: "Leave me", confidence: 1, words: [] } })).entries;
   const labels = new Set(["angry"] as const);
-  expect(matches(entry!, { labels, words: "LEAVE" })).toBe(true);
-  expect(matches(entry!, { labels, words: "stay" })).toBe(false);
-  expect(matches(entry!, { labels: new Set(["sad"] as const), words: "" })).toBe(false);
+  expect(matches(entry!, { stream: "", labels, words: "LEAVE" })).toBe(true);
+  expect(matches(entry!, { stream: "", labels, words: "stay" })).toBe(false);
+  expect(matches(entry!, { stream: "", labels: new Set(["sad"] as const), words: "" })).toBe(false);
+  expect(matches(entry!, { stream: "mic", labels, words: "" })).toBe(true);
+  expect(matches(entry!, { stream: "kitchen", labels, words: "" })).toBe(false);
 });
 
 test.each([
@@ -122,15 +206,17 @@ test("shares are weighted with time and sum to one", () => {
   });
 });
 
-test("transitions are counted within a run of the monitor only", () => {
+test("transitions are counted within a run of one stream only", () => {
   const made = session(
     said(1, { label: "angry" }),
+    said(1, { label: "neutral" }, { stream: "kitchen" }),
     said(2, { label: "sad" }),
     text("monitor.started", 3, {}),
     said(4, { label: "happy" }),
   );
   const counts = transitions(made.utterances);
   expect(counts.angry.sad).toBe(1);
+  expect(counts.angry.neutral).toBe(0);
   expect(counts.sad.happy).toBe(0);
 });
 
@@ -141,6 +227,6 @@ test("the trend is the mean of what was said at a time", () => {
     said(2, { start_ms: 1_000, end_ms: 2_000, posterior: { ...posterior, angry: 0, sad: 1 } }),
   );
   expect(trend(made.utterances)).toEqual([
-    { at_ms: 2_500, posterior: { angry: 0.5, happy: 0, neutral: 0, sad: 0.5 } },
+    { at_ms: NOON + 2_500, posterior: { angry: 0.5, happy: 0, neutral: 0, sad: 0.5 } },
   ]);
 });

@@ -3,7 +3,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import { streamTime, timeOfDay } from "../clock";
 import { CLASSIFIERS, EMOTIONS } from "../events";
-import type { Spoken } from "../session";
+import type { Spoken } from "../stream";
 import { labelText, reasonText, TEXT } from "../text";
 import { Fact, Shape } from "./emotion";
 import { salienceArea, weights } from "./words";
@@ -16,7 +16,7 @@ interface Props {
 }
 
 export function Detail({ spoken, onClose, onMove }: Props) {
-  const { said, time } = spoken;
+  const { said, event, stream } = spoken;
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus({ preventScroll: true }), []);
   const { fact } = TEXT;
@@ -57,8 +57,9 @@ export function Detail({ spoken, onClose, onMove }: Props) {
       <Verdicts spoken={spoken} />
       <h3>{TEXT.facts}</h3>
       <dl class="facts">
-        <Fact name={fact.time}>{timeOfDay(time)}</Fact>
-        <Fact name={fact.stream}>
+        <Fact name={fact.stream}>{stream.name}</Fact>
+        <Fact name={fact.time}>{timeOfDay(event.time)}</Fact>
+        <Fact name={fact.position}>
           {streamTime(said.start_ms)} – {streamTime(said.end_ms)}
         </Fact>
         <Fact name={fact.duration}>{TEXT.seconds(said.end_ms - said.start_ms)}</Fact>

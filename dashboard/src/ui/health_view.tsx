@@ -1,42 +1,16 @@
 // How the monitor fares, in words, with what to do about it.
 
+import type { StreamHealth } from "../health";
 import type { Session } from "../session";
 import { percentile } from "../statistics";
+import type { Started } from "../stream";
 import { TEXT } from "../text";
+import { started, warnings } from "../warnings";
 import { Fact } from "./emotion";
 
-const LATEST = 10;
-const SLOW_MS = 1_500;
-
-export function warnings(session: Session): string[] {
-  const { warn } = TEXT;
-  const latest = session.utterances.slice(-LATEST).map(({ said }) => said);
-  const most = (reason: string) =>
-    latest.length >= 3 &&
-    2 * latest.filter(({ abstained }) => abstained.includes(reason)).length > latest.length;
-  const median =
-    percentile(
-      latest.map(({ latency_ms }) => latency_ms.total ?? 0),
-      50,
-    ) ?? 0;
-  const found: [boolean, string][] = [
-    [session.connection === "lost" && !session.stopped, warn.disconnected],
-    [session.stopped, warn.stopped],
-    [session.missed > 0n, warn.missed(Number(session.missed))],
-    [session.lost_ms > 0, warn.audio(session.lost_ms)],
-    [most("low_snr"), warn.noisy],
-    [most("clipped"), warn.clipped],
-    [most("no_transcript") && session.started?.recogniser != null, warn.noWords],
-    [median > SLOW_MS, warn.slow(median)],
-  ];
-  return found.filter(([holds]) => holds).map(([, words]) => words);
-}
-
 export function HealthView({ session }: { session: Session }) {
-  const { started, utterances } = session;
-  const model = started?.model ?? utterances.at(-1)?.said.model;
-  const hears = started?.modalities ?? utterances.at(-1)?.said.modalities;
-  const latencies = utterances.slice(-1000).flatMap(({ said }) => said.latency_ms.total ?? []);
+  const { health } = session;
+  const notice = started(session)?.notice;
   const found = warnings(session);
   return (
     <div class="session">
@@ -53,40 +27,108 @@ export function HealthView({ session }: { session: Session }) {
             ))}
           </ul>
         )}
-        {started?.notice && (
+        {notice && (
           <>
             <h3>{TEXT.notice}</h3>
-            <p class="notice">{started.notice}</p>
+            <p class="notice">{notice}</p>
           </>
         )}
       </section>
-      <section class="card" aria-labelledby="monitor-heading">
-        <h2 id="monitor-heading">{TEXT.monitor}</h2>
-        <dl class="facts">
-          <Fact name={TEXT.model}>{model ? `${model.name} ${model.version}` : TEXT.unknown}</Fact>
-          <Fact name={TEXT.recogniser}>{started ? (started.recogniser ?? "–") : TEXT.unknown}</Fact>
-          <Fact name={TEXT.hears}>
-            {hears ? hears.map((name) => TEXT.classifiers[name] ?? name).join(", ") : TEXT.unknown}
-          </Fact>
-          <Fact name={TEXT.events}>{session.received}</Fact>
-          <Fact name={TEXT.missed}>{String(session.missed)}</Fact>
-          <Fact name={TEXT.reconnects}>{session.reconnects}</Fact>
-          <Fact name={TEXT.lostAudio}>{session.lost_ms} ms</Fact>
-        </dl>
-      </section>
-      <section class="card" aria-labelledby="latency-heading">
-        <h2 id="latency-heading">{TEXT.percentiles}</h2>
-        <dl class="facts">
-          {[50, 95, 99].map((p) => {
-            const ms = percentile(latencies, p);
-            return (
-              <Fact key={p} name={TEXT.percentile(p)}>
-                {ms === undefined ? "–" : `${Math.round(ms)} ms`}
-              </Fact>
-            );
-          })}
-        </dl>
-      </section>
+      {health && health.streams.length > 0 && <Devices streams={health.streams} />}
+      <Monitor session={session} />
+      <Delivery session={session} />
     </div>
+  );
+}
+
+function Devices({ streams }: { streams: readonly StreamHealth[] }) {
+  return (
+    <section class="card wide" aria-labelledby="devices-heading">
+      <h2 id="devices-heading">{TEXT.streams}</h2>
+      <table class="grid devices">
+        <thead>
+          <tr>
+            <th scope="col">{TEXT.fact.stream}</th>
+            <th scope="col">{TEXT.device}</th>
+            <th scope="col">{TEXT.condition}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {streams.map(({ name, device, listening, muted }) => (
+            <tr key={name}>
+              <th scope="row">{name}</th>
+              <td>{device || "–"}</td>
+              <td>{listening ? (muted ? TEXT.mutedNow : TEXT.listening) : TEXT.notListening}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+function Monitor({ session }: { session: Session }) {
+  const begun = started(session);
+  const last = session.utterances.at(-1)?.said;
+  const model = begun?.model ?? last?.model;
+  const hears = begun?.modalities ?? last?.modalities;
+  return (
+    <section class="card" aria-labelledby="monitor-heading">
+      <h2 id="monitor-heading">{TEXT.monitor}</h2>
+      <dl class="facts">
+        <Fact name={TEXT.model}>{model ? `${model.name} ${model.version}` : TEXT.unknown}</Fact>
+        <Fact name={TEXT.recogniser}>{begun ? recogniser(begun) : TEXT.unknown}</Fact>
+        <Fact name={TEXT.hears}>
+          {hears ? hears.map((name) => TEXT.classifiers[name] ?? name).join(", ") : TEXT.unknown}
+        </Fact>
+        <Fact name={TEXT.lostAudio}>{session.lost_ms} ms</Fact>
+      </dl>
+      <h3>{TEXT.percentiles}</h3>
+      <Percentiles session={session} />
+    </section>
+  );
+}
+
+function recogniser({ recogniser, embedded }: Started): string {
+  if (recogniser === null) return "–";
+  return embedded === undefined ? recogniser : `${recogniser} (${embedded ? TEXT.embedded : TEXT.fullModel})`;
+}
+
+function Percentiles({ session }: { session: Session }) {
+  const latencies = session.utterances.slice(-1000).flatMap(({ said }) => said.latency_ms.total ?? []);
+  return (
+    <dl class="facts">
+      {[50, 95, 99].map((p) => {
+        const ms = percentile(latencies, p);
+        return (
+          <Fact key={p} name={TEXT.percentile(p)}>
+            {ms === undefined ? "–" : `${Math.round(ms)} ms`}
+          </Fact>
+        );
+      })}
+    </dl>
+  );
+}
+
+function Delivery({ session }: { session: Session }) {
+  const { health } = session;
+  const mqtt = health?.mqtt;
+  return (
+    <section class="card" aria-labelledby="delivery-heading">
+      <h2 id="delivery-heading">{TEXT.delivery}</h2>
+      <dl class="facts">
+        <Fact name={TEXT.clients}>{health ? health.clients : TEXT.unknown}</Fact>
+        <Fact name={TEXT.broker}>
+          {mqtt ? `${mqtt.broker} ${mqtt.connected ? TEXT.connected : TEXT.notConnected}` : TEXT.noBroker}
+        </Fact>
+        {mqtt && <Fact name={TEXT.waitingForBroker}>{mqtt.waiting}</Fact>}
+        <Fact name={TEXT.journal}>
+          {health ? (health.durable ? TEXT.durable : TEXT.volatile) : TEXT.unknown}
+        </Fact>
+        <Fact name={TEXT.events}>{session.received}</Fact>
+        <Fact name={TEXT.missed}>{String(session.missed)}</Fact>
+        <Fact name={TEXT.reconnects}>{session.reconnects}</Fact>
+      </dl>
+    </section>
   );
 }

@@ -1,14 +1,14 @@
-// What components share: following the session, and settings that the browser keeps.
+// What components share: following what changes, and settings that the browser keeps.
 
 import { useEffect, useReducer, useState } from "preact/hooks";
-import type { Session } from "../session";
+import type { Observable } from "../observable";
 
-/** Draws again after a change of the session, once a frame at most. */
-export function useSession(session: Session): void {
+/** Draws again after a change, once a frame at most. */
+export function useChanges(observable: Observable): void {
   const [, draw] = useReducer((count: number) => count + 1, 0);
   useEffect(() => {
     let frame = 0;
-    const leave = session.subscribe(() => {
+    const leave = observable.subscribe(() => {
       frame ||= requestAnimationFrame(() => {
         frame = 0;
         draw(undefined);
@@ -19,7 +19,7 @@ export function useSession(session: Session): void {
       leave();
       cancelAnimationFrame(frame);
     };
-  }, [session]);
+  }, [observable]);
 }
 
 export function useMedia(query: string): boolean {

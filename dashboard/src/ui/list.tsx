@@ -3,7 +3,7 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { streamTime, timeOfDay } from "../clock";
 import { CLASSIFIERS, type Utterance } from "../events";
-import type { Entry, Note, Spoken } from "../session";
+import type { Entry, Note, Spoken } from "../stream";
 import { labelText, reasonText, TEXT } from "../text";
 import { Shape, Stack } from "./emotion";
 import { useMedia } from "./hooks";
@@ -20,6 +20,8 @@ const LIVE_PX = 8;
 
 interface Props {
   entries: Entry[];
+  /** Whether each says which stream it is of. */
+  named: boolean;
   selected: number | undefined;
   follow: number;
   onSelect: (key: number) => void;
@@ -48,7 +50,7 @@ function firstAbove(bottoms: Float64Array, height: number): number {
   return low;
 }
 
-export function List({ entries, selected, follow, onSelect, onAway }: Props) {
+export function List({ entries, named, selected, follow, onSelect, onAway }: Props) {
   const row = useMedia("(max-width: 44rem)") ? NARROW_ROW_PX : ROW_PX;
   const scroller = useRef<HTMLElement>(null);
   const [scroll, setScroll] = useState({ top: 0, height: 800 });
@@ -98,7 +100,7 @@ export function List({ entries, selected, follow, onSelect, onAway }: Props) {
   const rows = [];
   for (let index = highest; index >= lowest; index--) {
     const entry = entries[index]!;
-    const place = { index, top: topOf(index), of: entries.length };
+    const place = { index, named, top: topOf(index), of: entries.length };
     rows.push(
       entry.said === undefined ? (
         <NoteRow key={entry.key} note={entry} {...place} />
@@ -129,9 +131,10 @@ interface Place {
   index: number;
   of: number;
   top: number;
+  named: boolean;
 }
 
-function NoteRow({ note, index, of, top }: Place & { note: Note }) {
+function NoteRow({ note, named, index, of, top }: Place & { note: Note }) {
   return (
     <li
       class="note"
@@ -141,7 +144,7 @@ function NoteRow({ note, index, of, top }: Place & { note: Note }) {
       aria-posinset={of - index}
       style={{ transform: `translateY(${top}px)`, height: `${NOTE_PX}px` }}
     >
-      {timeOfDay(note.time)} {note.note}
+      {timeOfDay(note.time)} {named && <b class="stream-name">{note.stream.name}</b>} {note.note}
     </li>
   );
 }
@@ -153,8 +156,8 @@ interface RowProps extends Place {
   onSelect: (key: number) => void;
 }
 
-function Row({ spoken, selected, onSelect, index, of, top, height }: RowProps) {
-  const { said, time, key } = spoken;
+function Row({ spoken, named, selected, onSelect, index, of, top, height }: RowProps) {
+  const { said, event, stream, key } = spoken;
   return (
     <li
       class="utterance"
@@ -171,8 +174,9 @@ function Row({ spoken, selected, onSelect, index, of, top, height }: RowProps) {
           {said.label !== "uncertain" && <b class="share">{TEXT.percent(said.confidence)}</b>}
         </span>
         <span class="times">
-          <time dateTime={time}>{timeOfDay(time)}</time> · {streamTime(said.start_ms)}
+          <time dateTime={event.time}>{timeOfDay(event.time)}</time> · {streamTime(said.start_ms)}
         </span>
+        {named && <b class="stream-name">{stream.name}</b>}
       </div>
       <div class="said">
         <p class="transcript">
@@ -197,7 +201,7 @@ function Row({ spoken, selected, onSelect, index, of, top, height }: RowProps) {
       <button
         type="button"
         class="open"
-        aria-label={TEXT.row(labelText(said.label), streamTime(said.start_ms))}
+        aria-label={TEXT.row(labelText(said.label), streamTime(said.start_ms), named ? stream.name : "")}
         aria-pressed={selected}
         onClick={() => onSelect(key)}
       />

@@ -2,18 +2,28 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
-import { shortTime } from "../clock";
+import { STEPS_MS } from "../chart_data";
+import { axisTime, shortTime } from "../clock";
+import { toEmotionMl } from "../emotionml";
 import { EMOTIONS, LABELS } from "../events";
 import { fileName, save, toCsv, toJsonLines } from "../export";
-import type { Session } from "../session";
+import type { Session, View } from "../session";
 import { type Share, shares, transitions, trend } from "../statistics";
 import { labelText, TEXT } from "../text";
 import { Fact, Shape } from "./emotion";
 import { FONT, palette } from "./palette";
 import { picture } from "./picture";
 
-export function SessionView({ session, theme }: { session: Session; theme: string }) {
-  const { utterances } = session;
+interface Props {
+  session: Session;
+  /** The one that is looked at; the empty text for all. */
+  stream: string;
+  view: View;
+  theme: string;
+}
+
+export function SessionView({ session, stream, view, theme }: Props) {
+  const { utterances } = view;
   const share = shares(utterances);
   const spoken_ms = share.reduce((sum, { ms }) => sum + ms, 0);
   return (
@@ -28,36 +38,85 @@ export function SessionView({ session, theme }: { session: Session; theme: strin
       </section>
       <section class="card" aria-labelledby="transitions-heading">
         <h2 id="transitions-heading">{TEXT.transitions}</h2>
-        <Transitions session={session} />
+        <Transitions view={view} />
       </section>
+      {view.streams.length > 1 && <Speakers view={view} />}
       <section class="card wide" aria-labelledby="trend-heading">
         <h2 id="trend-heading">{TEXT.trend}</h2>
         <p class="hint">{TEXT.trendHint}</p>
-        <Trend session={session} theme={theme} />
+        <Trend view={view} theme={theme} />
       </section>
-      <section class="card wide" aria-labelledby="export-heading">
-        <h2 id="export-heading">{TEXT.exports}</h2>
-        <p class="buttons">
-          <button
-            type="button"
-            onClick={() => save(fileName("csv"), new Blob([toCsv(utterances)], { type: "text/csv" }))}
-          >
-            {TEXT.exportCsv}
-          </button>
-          <button
-            type="button"
-            onClick={() =>
-              save(fileName("jsonl"), new Blob([toJsonLines(session.lines)], { type: "application/jsonl" }))
-            }
-          >
-            {TEXT.exportJsonl}
-          </button>
-          <button type="button" onClick={() => picture(session, (png) => save(fileName("png"), png))}>
-            {TEXT.exportPng}
-          </button>
-        </p>
-      </section>
+      <Exports session={session} stream={stream} view={view} />
     </div>
+  );
+}
+
+function Exports({ session, stream, view }: Omit<Props, "theme">) {
+  const { utterances, streams } = view;
+  const keep = (ending: string, type: string, content: string) =>
+    save(fileName(stream, ending), new Blob([content], { type }));
+  const lines = () => session.lines.filter((line) => streams.includes(line.stream));
+  return (
+    <section class="card wide" aria-labelledby="export-heading">
+      <h2 id="export-heading">{stream ? TEXT.exportsOf(stream) : TEXT.exports}</h2>
+      <p class="buttons">
+        <button type="button" onClick={() => keep("csv", "text/csv", toCsv(utterances))}>
+          {TEXT.exportCsv}
+        </button>
+        <button type="button" onClick={() => keep("jsonl", "application/jsonl", toJsonLines(lines()))}>
+          {TEXT.exportJsonl}
+        </button>
+        <button
+          type="button"
+          onClick={() => keep("emotionml", "application/emotionml+xml", toEmotionMl(utterances))}
+        >
+          {TEXT.exportEmotionMl}
+        </button>
+        <button
+          type="button"
+          onClick={() => picture(session, view, (png) => save(fileName(stream, "png"), png))}
+        >
+          {TEXT.exportPng}
+        </button>
+      </p>
+    </section>
+  );
+}
+
+/** How long each stream spoke, and how. */
+function Speakers({ view }: { view: View }) {
+  const spoken = view.streams.map((stream) => {
+    const share = shares(stream.utterances);
+    return { stream, share, ms: share.reduce((sum, { ms }) => sum + ms, 0) };
+  });
+  const most = Math.max(1, ...spoken.map(({ ms }) => ms));
+  return (
+    <section class="card wide" aria-labelledby="speakers-heading">
+      <h2 id="speakers-heading">{TEXT.speakers}</h2>
+      <table class="bars">
+        <caption class="unseen">{TEXT.speakers}</caption>
+        <tbody>
+          {spoken.map(({ stream, share, ms }) => (
+            <tr key={stream.name}>
+              <th scope="row">{stream.name}</th>
+              <td class="track">
+                <div
+                  class="stack-bar"
+                  role="img"
+                  aria-label={TEXT.shareWords(share)}
+                  style={{ width: `${(100 * ms) / most}%` }}
+                >
+                  {share.map(({ label, ms }) => (
+                    <span key={label} data-emotion={label} style={{ flexGrow: ms }} />
+                  ))}
+                </div>
+              </td>
+              <td class="share">{shortTime(ms)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
   );
 }
 
@@ -87,8 +146,8 @@ function Shares({ share }: { share: Share[] }) {
   );
 }
 
-function Transitions({ session }: { session: Session }) {
-  const counts = transitions(session.utterances);
+function Transitions({ view }: { view: View }) {
+  const counts = transitions(view.utterances);
   return (
     <table class="grid">
       <caption class="small">{TEXT.transitionsCaption}</caption>
@@ -127,10 +186,12 @@ function Transitions({ session }: { session: Session }) {
   );
 }
 
-function Trend({ session, theme }: { session: Session; theme: string }) {
+function Trend({ view, theme }: { view: View; theme: string }) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
-  const points = trend(session.utterances);
+  const points = trend(view.utterances);
+  const words = useRef(axisTime(view.streams).words);
+  words.current = axisTime(view.streams).words;
   useEffect(() => {
     const element = box.current!;
     const colours = palette();
@@ -156,7 +217,13 @@ function Trend({ session, theme }: { session: Session; theme: string }) {
           })),
         ],
         axes: [
-          { ...axis, size: 28, values: (_: uPlot, times: number[]) => times.map(shortTime) },
+          {
+            ...axis,
+            size: 28,
+            space: 80,
+            incrs: STEPS_MS,
+            values: (_: uPlot, times: number[]) => times.map(words.current),
+          },
           { ...axis, size: 48, values: (_: uPlot, shares: number[]) => shares.map(TEXT.percent) },
         ],
       },
