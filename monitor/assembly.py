@@ -77,7 +77,11 @@ def choose_sources(
     if chosen.device is None and not chosen.wait_for_device and default_device() is None:
         logger.info("No microphone found: playing the bundled recording at real-time pace instead.")
         return [FileSource(DEMO, "realtime")]
-    return [DeviceSource(replace(chosen, device=device)) for device in chosen.devices]
+    several = len(chosen.devices) > 1
+    return [
+        DeviceSource(replace(chosen, device=device), own_process=several)
+        for device in chosen.devices
+    ]
 
 
 def choose_names(settings: MonitorSettings, count: int) -> list[str]:

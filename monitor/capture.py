@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.capture_process import InputProcess
 from monitor.device_health import DeviceHealth
 from monitor.errors import CaptureError
 from monitor.events import (
@@ -105,6 +106,9 @@ class CaptureSettings:
         return self.device if isinstance(self.device, tuple) else (self.device,)
 
 
+Microphone = Input | InputProcess
+
+
 @dataclass(frozen=True, slots=True)
 class _Block:
     start: int
@@ -149,10 +153,20 @@ class DeviceSource:
 
     live = True
 
-    def __init__(self, settings: CaptureSettings | None = None) -> None:
+    def __init__(
+        self, settings: CaptureSettings | None = None, *, own_process: bool = False
+    ) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            settings: Of this microphone.
+            own_process: Keeps its PortAudio apart from that of other microphones.
+        """
         self._settings = settings if settings is not None else CaptureSettings()
         (self._choice,) = self._settings.devices
-        self._worker = NativeWorker("stser-capture", Input, capacity=1)
+        self._worker = NativeWorker[Microphone](
+            "stser-capture", InputProcess if own_process else Input, capacity=1
+        )
         self._device: InputDevice | None = None
         self._take = self._new_take()
         self._framer = Framer(SAMPLE_RATE_HZ, 1)
@@ -201,7 +215,7 @@ class DeviceSource:
         try:
             # An audio server that hangs holds the thread; the program ends without it.
             async with asyncio.timeout(FAREWELL_S):
-                await self._worker.call(Input.close)
+                await self._worker.call(lambda native: native.close())
                 await self._worker.close()
         except TimeoutError:
             logger.warning("%s: its driver does not answer; left as it is", self.name)
@@ -287,8 +301,8 @@ class DeviceSource:
         return 0
 
     async def _reopen(self) -> bool:
-        await self._worker.call(Input.close)
-        await self._worker.call(Input.list_anew)
+        await self._worker.call(lambda native: native.close())
+        await self._worker.call(lambda native: native.list_anew())
         await self._open()
         return True
 

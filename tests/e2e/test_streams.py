@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from websockets.asyncio.client import connect
 
 from tests.support.monitor_process import RunningMonitor, run_monitor, running_monitor
@@ -180,3 +181,63 @@ def test_two_microphones_are_heard_apart_and_one_that_stalls_does_not_touch_the_
     assert all("happy" in text for text in heard["/stser/node/door"])
     (lost,) = monitor.of("device.lost")
     assert (lost["source"], lost["data"]["reason"]) == ("/stser/node/door", "stalled")
+
+
+def test_microphone_that_is_plugged_in_later_is_found_while_another_is_heard(
+    virtual_microphone: VirtualMicrophone, tmp_path: Path
+) -> None:
+    microphone = virtual_microphone
+    desk = write_wav(tmp_path / "desk.wav", spoken("leave me alone", after_s=1.0))
+    flags = (
+        *("--device", "fakemic", "--device", "fakedoor", "--stream", "desk", "--stream", "door"),
+        *("--wait-for-device", "--no-asr", "--ws-port", "0", "--journal", "off", "--node", "node"),
+    )
+
+    async def main() -> RunningMonitor:
+        async with running_monitor(*flags, environment=microphone.environment) as monitor:
+            await monitor.wait_for("device.lost")
+            await asyncio.to_thread(microphone.play, desk)
+            await monitor.wait_for("emotion.utterance")
+            with microphone.second_microphone():
+                await monitor.wait_for("device.recovered")
+                await asyncio.to_thread(microphone.play, desk, "spk_door")
+                await monitor.wait_for("emotion.utterance", 2)
+                assert await monitor.end() == 0
+            return monitor
+
+    monitor = asyncio.run(main())
+    first, second = monitor.of("emotion.utterance")
+    assert (first["source"], second["source"]) == ("/stser/node/desk", "/stser/node/door")
+    (lost,), (recovered,) = monitor.of("device.lost"), monitor.of("device.recovered")
+    assert (lost["source"], lost["data"]["reason"]) == ("/stser/node/door", "absent")
+    assert (recovered["source"], recovered["data"]["device"]) == ("/stser/node/door", "fakedoor")
+
+
+def test_capture_that_crashes_is_started_again_and_none_outlives_its_monitor(
+    virtual_microphone: VirtualMicrophone,
+) -> None:
+    microphone = virtual_microphone
+    flags = (
+        *("--device", "fakemic", "--device", "fakedoor", "--stream", "desk", "--stream", "door"),
+        *("--no-asr", "--ws-port", "0", "--journal", "off", "--node", "node"),
+    )
+
+    async def main() -> tuple[RunningMonitor, list[psutil.Process]]:
+        async with running_monitor(*flags, environment=microphone.environment) as monitor:
+            await monitor.wait_for_log("Listening to")
+            started = psutil.Process(monitor.pid).children()
+            (door,) = [child for child in started if "fakedoor" in child.cmdline()[-1]]
+            (desk,) = [child for child in started if child != door]
+            door.kill()
+            await monitor.wait_for("device.lost")
+            await monitor.wait_for("device.recovered")
+            assert desk.is_running()
+            children = psutil.Process(monitor.pid).children()
+            assert len(children) == 2
+        return monitor, children  # killed by now
+
+    with microphone.second_microphone():
+        monitor, children = asyncio.run(main())
+        assert [lost["source"] for lost in monitor.of("device.lost")] == ["/stser/node/door"]
+        _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive

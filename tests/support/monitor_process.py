@@ -78,6 +78,11 @@ class RunningMonitor:
         self.log = ""
         """Standard error."""
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     async def follow(self) -> None:
         """Read both streams until the program closes them."""
         async with asyncio.TaskGroup() as tasks:

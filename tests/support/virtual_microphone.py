@@ -27,6 +27,8 @@ ALSA_CONFIG = """\
 pcm.!default { type pulse hint { show on description "Default" } }
 ctl.!default { type pulse }
 pcm.fakemic { type pulse device mic hint { show on description "Fake microphone" } }
+"""
+SECOND = """\
 pcm.fakedoor { type pulse device mic_door hint { show on description "Fake microphone at the door" } }
 """
 
@@ -78,7 +80,12 @@ class VirtualMicrophone:
 
     @contextmanager
     def second_microphone(self) -> Iterator[None]:
-        """Inside the block there is another one: ``fakedoor``, which hears the speaker ``spk_door``."""
+        """Inside the block there is another one: ``fakedoor``, which hears the speaker ``spk_door``.
+
+        A PortAudio that was initialised before does not know it.
+        """
+        configuration = self._folder / "asound.conf"
+        configuration.write_text(ALSA_CONFIG + SECOND)
         modules = [
             self.control(
                 *("load-module", "module-null-sink", "sink_name=spk_door"),
@@ -97,6 +104,7 @@ class VirtualMicrophone:
             end(reader)
             for module in reversed(modules):
                 self.control("unload-module", module.strip())
+            configuration.write_text(ALSA_CONFIG)
 
     def unplug(self) -> None:
         """The device goes, the server stays."""
