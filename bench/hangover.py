@@ -87,7 +87,7 @@ def spoken_frames(speech: Samples) -> list[bool]:
     """What our own VAD calls speech, in the same noise."""
     vad = EnergyVad()
     noise = np.random.default_rng(0).normal(0, NOISE, len(speech)).astype(np.float32)
-    return [vad.push(frame) for frame in (speech + noise).reshape(-1, FRAME_SAMPLES)]
+    return [frame.speech for frame in vad.push(speech + noise)]
 
 
 def segments_of(samples: Samples, settings: SegmenterSettings) -> list[Segment]:

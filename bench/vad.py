@@ -53,7 +53,7 @@ Detector = Callable[[Samples], Flags]
 def energy(samples: Samples) -> Flags:
     """Ours, with its default settings."""
     vad = EnergyVad()
-    return np.array([vad.push(frame) for frame in samples.reshape(-1, FRAME_SAMPLES)])
+    return np.array([frame.speech for frame in vad.push(samples)])
 
 
 class Silero:

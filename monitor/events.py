@@ -20,7 +20,7 @@ SAMPLE_RATE_HZ: Final = 16_000
 """Rate of every sample inside the monitor; sources resample to it."""
 
 FRAME_SAMPLES: Final = 320
-"""Samples in one :class:`AudioFrame`: 20 ms, the step of the VAD."""
+"""Samples in a frame: 20 ms, the step of the VAD."""
 
 Samples = NDArray[np.float32]
 """Mono audio, float32 ``(samples,)``, full scale is 1.0, every value finite."""
@@ -36,7 +36,7 @@ def to_ms(samples: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class AudioFrame:
-    """Exactly :data:`FRAME_SAMPLES` consecutive samples of the stream."""
+    """Consecutive samples of the stream: a frame, or several where nobody waits for the first of them."""
 
     start: int
     """Index of the first sample."""

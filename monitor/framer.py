@@ -39,9 +39,13 @@ class Framer:
         input_rate_hz: Rate of the chunks.
         channels: Of the chunks.
         start: Index of the first sample, where the stream has begun before.
+        at_a_time: Frames of a chunk that come together at most: more are cheaper where all of them are there
+            at once anyway.
     """
 
-    def __init__(self, input_rate_hz: int, channels: int, *, start: int = 0) -> None:
+    def __init__(
+        self, input_rate_hz: int, channels: int, *, start: int = 0, at_a_time: int = 1
+    ) -> None:
         if not MIN_RATE_HZ <= input_rate_hz <= MAX_RATE_HZ:
             raise ValueError(
                 f"sample rate ({input_rate_hz} Hz) must lie between {MIN_RATE_HZ} and "
@@ -51,6 +55,7 @@ class Framer:
             raise ValueError(f"channels ({channels}) must be at least 1.")
         self._rate_hz = input_rate_hz
         self._channels = channels
+        self._step = at_a_time * FRAME_SAMPLES
         self._resampler = _new_resampler(input_rate_hz)
         self._pending: Samples = _NOTHING
         self._clock = start
@@ -116,8 +121,8 @@ class Framer:
         self._pending = samples[n_whole:].copy() if n_whole < len(samples) else _NOTHING
         first, self._clock = self._clock, self._clock + n_whole
         return [
-            AudioFrame(first + at, samples[at : at + FRAME_SAMPLES])
-            for at in range(0, n_whole, FRAME_SAMPLES)
+            AudioFrame(first + at, samples[at : min(at + self._step, n_whole)])
+            for at in range(0, n_whole, self._step)
         ]
 
 

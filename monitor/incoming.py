@@ -108,15 +108,15 @@ class IncomingAudio:
             await self._news.wait()
             self._news.clear()
             message, self._message = self._message, b""
-            for number, frame in enumerate(self._cut(message), start=1):
-                yield frame
-                if number % FRAMES_AT_A_TIME == 0:
+            for number, frames in enumerate(self._cut(message)):
+                if number:
                     await asyncio.sleep(0)
+                yield frames
             self._idle.set()
         for frame in self._framer.flush() if self._framer is not None else []:
             yield frame
 
     def _cut(self, message: bytes) -> list[AudioFrame]:
         if self._framer is None:
-            self._framer = Framer(self._rate_hz, 1)
+            self._framer = Framer(self._rate_hz, 1, at_a_time=FRAMES_AT_A_TIME)
         return self._framer.push(np.frombuffer(message, "<i2").reshape(-1, 1))

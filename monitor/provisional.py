@@ -44,7 +44,7 @@ class ProvisionalSchedule:
         """Whether this is the moment for the next one; if so, the one after it waits its time.
 
         Args:
-            clock: Samples of the stream so far.
+            clock: End of what was handed on of the stream.
             speech_samples: Speech of the open segment so far.
         """
         if not self._enabled or speech_samples < self._after:

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 BLOCK_MS: Final = 100
 """Audio read at a time; the event loop gets its turn after each block."""
 
+BLOCK_FRAMES: Final = BLOCK_MS * SAMPLE_RATE_HZ // 1000 // FRAME_SAMPLES
+
 FRAME_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ
 
 OPEN_ENDED: Final = frozenset({"MP3", "OGG"})
@@ -67,7 +69,11 @@ class FileSource:
         with ExitStack() as stack:
             self._file = _opened(self._path, stack)
             try:
-                self._framer = Framer(self._file.samplerate, self._file.channels)
+                self._framer = Framer(
+                    self._file.samplerate,
+                    self._file.channels,
+                    at_a_time=1 if self.pace == "realtime" else BLOCK_FRAMES,
+                )
             except ValueError as error:
                 raise UsageError(f"{self._path}: {error} Convert the file first.") from error
             self._resources = stack.pop_all()
@@ -235,7 +241,7 @@ class PipeSource:
         self, stdin: BinaryIO, sample_rate_hz: int = SAMPLE_RATE_HZ, channels: int = 1
     ) -> None:
         self._stdin = stdin
-        self._framer = Framer(sample_rate_hz, channels)
+        self._framer = Framer(sample_rate_hz, channels, at_a_time=BLOCK_FRAMES)
         self._channels = channels
         self._n_block = 2 * channels * sample_rate_hz * BLOCK_MS // 1000
         self._rest = b""

@@ -29,7 +29,7 @@ from monitor.events import (
     SpeechPaused,
     SpeechStarted,
 )
-from monitor.vad import EnergyVad, VadSettings
+from monitor.vad import INITIAL_FLOOR_DBFS, EnergyVad, VadSettings
 
 FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
 
@@ -113,7 +113,8 @@ class SegmenterSettings:
 
 
 class _Heard(NamedTuple):
-    frame: AudioFrame
+    start: int
+    samples: Samples
     level_dbfs: float
     speech_power: float
     """Mean square of a speech frame; 0 where the VAD heard none."""
@@ -140,14 +141,14 @@ class _OpenSegment:
         return self.start + len(self.blocks) * FRAME_SAMPLES
 
     def add(self, heard: _Heard) -> None:
-        self.blocks.append(heard.frame.samples)
+        self.blocks.append(heard.samples)
         if heard.speech_power > 0 or self.n_speech:
             self.levels.append(heard.level_dbfs)
         if heard.speech_power > 0:
             self.speech_levels.append(heard.level_dbfs)
             self.speech_power += heard.speech_power
             self.n_speech += 1
-            self.speech_end = heard.frame.start + FRAME_SAMPLES
+            self.speech_end = heard.start + FRAME_SAMPLES
 
 
 class Segmenter:
@@ -161,6 +162,7 @@ class Segmenter:
         self._vad_settings = vad if vad is not None else VadSettings()
         self._settings = settings if settings is not None else SegmenterSettings()
         self._vad = EnergyVad(self._vad_settings)
+        self._floor_dbfs = INITIAL_FLOOR_DBFS
         self._silence_frames = max(1, _frames(self._settings.silence_ms))
         self._min_speech_frames = _frames(self._settings.min_speech_ms)
         self._pre_roll_frames = _frames(self._settings.pre_roll_ms)
@@ -177,19 +179,24 @@ class Segmenter:
         self._utterances = 0
 
     def push(self, audio: AudioFrame | AudioGap) -> list[SegmenterOutput]:
-        """Take the next frame or gap of the stream; returns what follows from it, in order."""
+        """Take the next frames or gap of the stream; returns what follows from them, in order."""
         if isinstance(audio, AudioGap):
             outputs = self._end(CloseReason.GAP)
             self._clock = audio.start + audio.length
             return outputs
-        speech = self._vad.push(audio.samples)
-        self._clock = audio.start + FRAME_SAMPLES
-        level_dbfs = self._vad.level_dbfs
-        heard = _Heard(audio, level_dbfs, 10 ** (level_dbfs / 10) if speech else 0.0)
-        self._held.append(heard)
-        if self._open is None:
-            return self._wait(speech)
-        return self._follow(self._open, speech)
+        outputs, samples, clock = [], audio.samples, audio.start
+        for number, (speech, level_dbfs, floor_dbfs) in enumerate(self._vad.push(samples)):
+            at = number * FRAME_SAMPLES
+            self._floor_dbfs = floor_dbfs
+            power = 10 ** (level_dbfs / 10) if speech else 0.0
+            self._held.append(_Heard(clock, samples[at : at + FRAME_SAMPLES], level_dbfs, power))
+            clock += FRAME_SAMPLES
+            self._clock = clock
+            if self._open is None:
+                outputs += self._wait(speech)
+            else:
+                outputs += self._follow(self._open, speech)
+        return outputs
 
     def flush(self) -> list[SegmenterOutput]:
         """The stream has ended: close what is open."""
@@ -199,6 +206,11 @@ class Segmenter:
     def speech_samples(self) -> int:
         """Speech of the open segment so far; 0 where none is open."""
         return 0 if self._open is None else self._open.n_speech * FRAME_SAMPLES
+
+    @property
+    def handed_on(self) -> int:
+        """End of what was handed on of the open segment; 0 where none is open."""
+        return 0 if self._open is None else self._open.end
 
     def so_far(self) -> Segment | None:
         """The open segment as if it ended with what was handed on last; None where none is open."""
@@ -217,7 +229,7 @@ class Segmenter:
 
     def _start(self) -> list[SegmenterOutput]:
         self._utterances += 1
-        segment = _OpenSegment(self._utterances, self._held[0].frame.start)
+        segment = _OpenSegment(self._utterances, self._held[0].start)
         self._open, self._run, self._resumable = segment, 0, 0
         return [SpeechStarted(segment.utterance, segment.start), *self._hand_on(segment)]
 
@@ -254,8 +266,8 @@ class Segmenter:
         return max(1, _frames(math.ceil(settings.silence_ms + settings.late_ms - shorter_ms)))
 
     def _hand_on(self, segment: _OpenSegment) -> list[SegmenterOutput]:
-        start = self._held[0].frame.start
-        blocks = [heard.frame.samples for heard in self._held]
+        start = self._held[0].start
+        blocks = [heard.samples for heard in self._held]
         for heard in self._held:
             segment.add(heard)
         self._held.clear()
@@ -291,7 +303,7 @@ class Segmenter:
             level_dbfs=level_dbfs,
             # By now the VAD knows the room best: in hindsight, a noise that began with the segment
             # counts.
-            noise_floor_dbfs=self._vad.noise_floor_dbfs,
+            noise_floor_dbfs=self._floor_dbfs,
             clipped=n_clipped >= self._vad_settings.clipped_share * len(samples),
             speech_samples=segment.n_speech * FRAME_SAMPLES,
         )

@@ -288,8 +288,11 @@ class Stream:
             self._lateness.heard(self._clock, time.perf_counter())
             if self._muted:
                 return
-        for output in self._segmenter.push(audio):
+        outputs = self._segmenter.push(audio)
+        for output in outputs:
             await self._advance(output)
+        if outputs and isinstance(outputs[-1], SpeechAudio):
+            await self._say_so_far()
 
     async def _switch_mute(self, now: int) -> None:
         """What is said while muted is lost on purpose: a gap, which closes an open segment."""
@@ -320,7 +323,6 @@ class Stream:
                     self._transcriber.feed(samples)
                     if not self._source.live:
                         await self._transcriber.wait_ready()
-                await self._say_so_far()
             case SpeechPaused(end=end):
                 self._drop_provisional()
                 self._prepared = self._begin_judgement(end, self._inference.so_far())
@@ -331,7 +333,7 @@ class Stream:
         """Where it is time, and nothing of the kind is still being worked out: judge the voice so far."""
         if self._provisional is not None and not self._provisional.done():
             return
-        if not self._schedule.due(self._clock, self._segmenter.speech_samples):
+        if not self._schedule.due(self._segmenter.handed_on, self._segmenter.speech_samples):
             return
         segment = self._segmenter.so_far()
         if segment is None:

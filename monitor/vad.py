@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,8 @@ MIN_FLOOR_DBFS: Final = -75.0
 BLOCK_FRAMES: Final = 10
 """Frames (200 ms) over which a minimum is taken: the floor falls at once, and rises by such
 steps."""
+
+_ONES: Final = np.ones(FRAME_SAMPLES, np.float32)
 
 BAND_STEP: Final = 4
 """``x[n] - x[n-4]`` at 16 kHz is a comb with its peak at 2 kHz and zeros at 0, 4 and 8 kHz: a DC
@@ -101,7 +103,7 @@ class NoiseFloor:
         self._minima: deque[float] = deque([initial_db] * n_blocks, maxlen=n_blocks)
         self._sums: deque[tuple[float, float]] = deque(maxlen=self._n_steady)
         self._past_db = initial_db
-        self._smooth_db = math.nan
+        self._smooth_db: float | None = None
         self._minimum_db = math.inf
         self._sum = self._sum_squares = 0.0
         self._n_frames = 0
@@ -109,13 +111,15 @@ class NoiseFloor:
     def push(self, level_db: float) -> float:
         """The floor, with the level of one more frame."""
         smooth = self._smooth_db
-        smooth = level_db if math.isnan(smooth) else smooth + 0.4 * (level_db - smooth)
+        smooth = level_db if smooth is None else smooth + 0.4 * (level_db - smooth)
         self._smooth_db = smooth
-        self._minimum_db = min(self._minimum_db, smooth)
+        minimum = self._minimum_db
+        if smooth < minimum:  # min() takes twice as long, fifty times a second for each stream
+            self._minimum_db = minimum = smooth
         self._sum += level_db
         self._sum_squares += level_db * level_db
         self._n_frames += 1
-        floor = min(self._past_db, self._minimum_db)
+        floor = minimum if minimum < self._past_db else self._past_db
         if self._n_frames == BLOCK_FRAMES:
             self._end_block()
         return floor
@@ -137,40 +141,50 @@ class NoiseFloor:
         self._n_frames = 0
 
 
+class VadFrame(NamedTuple):
+    """The decision on one frame, and what it was made by."""
+
+    speech: bool
+    level_dbfs: float
+    """RMS level, without its DC offset."""
+    noise_floor_dbfs: float
+    """RMS level of the room, in the same band."""
+
+
 class EnergyVad:
-    """Decides for each frame in turn; what it decided by is in its properties until the next."""
+    """Decides for each frame in turn."""
 
     def __init__(self, settings: VadSettings | None = None) -> None:
         self._settings = settings if settings is not None else VadSettings()
         self._band_floor = NoiseFloor(self._settings, INITIAL_FLOOR_DBFS)
         self._floor = NoiseFloor(self._settings, INITIAL_FLOOR_DBFS)
         self._speech = False
-        self._level_dbfs = SILENCE_DBFS
-        self._floor_dbfs = INITIAL_FLOOR_DBFS
 
-    @property
-    def level_dbfs(self) -> float:
-        """RMS level of the last frame, without its DC offset."""
-        return self._level_dbfs
+    def push(self, samples: Samples) -> list[VadFrame]:
+        """The decisions on one or more frames.
 
-    @property
-    def noise_floor_dbfs(self) -> float:
-        """RMS level of the room, in the same band as :attr:`level_dbfs`."""
-        return self._floor_dbfs
+        Args:
+            samples: float32 ``(frames * 320,)``, every value finite. A decision does not depend on how many
+                frames come at a time; many at a time cost a fraction of what they cost one by one.
+        """
+        if len(samples) == FRAME_SAMPLES:  # the same sums, without the cost of many at a time
+            band = samples[BAND_STEP:] - samples[:-BAND_STEP]
+            energies = band.dot(band), samples.dot(samples), samples.dot(_ONES)
+            return [self._decide(*map(float, energies))]
+        frames = samples.reshape(-1, FRAME_SAMPLES)
+        band = frames[:, BAND_STEP:] - frames[:, :-BAND_STEP]
+        sums = np.vecdot(band, band), np.vecdot(frames, frames), np.vecdot(frames, _ONES)
+        return list(map(self._decide, *(each.tolist() for each in sums)))
 
-    def push(self, samples: Samples) -> bool:
-        """Whether one more frame, float32 ``(320,)`` with finite values, is speech."""
-        band = samples[BAND_STEP:] - samples[:-BAND_STEP]
-        band_dbfs = _dbfs(float(band.dot(band)) / (4 * (FRAME_SAMPLES - BAND_STEP)))
-        mean = float(np.add.reduce(samples)) / FRAME_SAMPLES  # without the wrapper's microsecond
-        self._level_dbfs = _dbfs(float(samples.dot(samples)) / FRAME_SAMPLES - mean * mean)
-        self._floor_dbfs = self._floor.push(self._level_dbfs)
+    def _decide(self, band_energy: float, energy: float, total: float) -> VadFrame:
+        band_dbfs = _dbfs(band_energy / (4 * (FRAME_SAMPLES - BAND_STEP)))
+        mean = total / FRAME_SAMPLES
+        level_dbfs = _dbfs(energy / FRAME_SAMPLES - mean * mean)
+        settings = self._settings
         above_db = band_dbfs - max(self._band_floor.push(band_dbfs), MIN_FLOOR_DBFS)
-        threshold_db = self._settings.offset_db if self._speech else self._settings.onset_db
-        self._speech = (
-            above_db >= threshold_db and self._level_dbfs >= self._settings.min_level_dbfs
-        )
-        return self._speech
+        threshold_db = settings.offset_db if self._speech else settings.onset_db
+        self._speech = above_db >= threshold_db and level_dbfs >= settings.min_level_dbfs
+        return VadFrame(self._speech, level_dbfs, self._floor.push(level_dbfs))
 
 
 def _dbfs(power: float) -> float:

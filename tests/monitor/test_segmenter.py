@@ -384,12 +384,13 @@ def test_any_chunking_of_the_same_audio_gives_the_same_segments(
     envelope = np.repeat(rng.choice([0.0, 0.001, 0.3], 120), 500)
     audio = (envelope * rng.standard_normal(60_000)).astype(np.float32)[:, None]
 
-    def events(chunks: Sequence[NDArray[np.float32]]) -> list[SegmenterOutput]:
-        framer = Framer(rate_hz, 1)
+    def events(chunks: Sequence[NDArray[np.float32]], *, at_a_time: int) -> list[SegmenterOutput]:
+        framer = Framer(rate_hz, 1, at_a_time=at_a_time)
         frames = [f for chunk in chunks for f in framer.push(chunk)] + framer.flush()
         return cut(frames, SegmenterSettings())
 
-    whole, pieces = events([audio]), events(np.split(audio, sorted(cuts)))
+    whole = events([audio], at_a_time=data.draw(st.integers(1, 9)))
+    pieces = events(np.split(audio, sorted(cuts)), at_a_time=data.draw(st.integers(1, 9)))
     assert len(whole) == len(pieces) > 0
     for one, other in zip(whole, pieces, strict=True):
         assert type(one) is type(other)

@@ -151,11 +151,8 @@ def test_mains_hum_is_not_in_the_band_that_is_listened_to(dbfs: float, mains_hz:
 
 def test_the_floor_falls_at_once_when_noise_ends() -> None:
     vad = EnergyVad()
-    for frame in np.concatenate([white_noise(5, -30), white_noise(0.14, -65)]).reshape(
-        -1, FRAME_SAMPLES
-    ):
-        vad.push(frame)
-    assert vad.noise_floor_dbfs == pytest.approx(-65, abs=2)
+    *_, last = vad.push(np.concatenate([white_noise(5, -30), white_noise(0.14, -65)]))
+    assert last.noise_floor_dbfs == pytest.approx(-65, abs=2)
 
 
 def test_speech_as_soon_as_noise_has_ended_is_found() -> None:
@@ -238,9 +235,9 @@ def test_digital_silence_is_no_speech_and_speech_after_it_is_found_at_once() -> 
 def test_a_level_is_finite_whatever_comes() -> None:
     vad = EnergyVad()
     for sound in (silence(0.02), np.ones(FRAME_SAMPLES, np.float32), white_noise(0.02, -140)):
-        vad.push(sound)
-        assert np.isfinite([vad.level_dbfs, vad.noise_floor_dbfs]).all()
-        assert vad.level_dbfs >= -120
+        (frame,) = vad.push(sound)
+        assert np.isfinite([frame.level_dbfs, frame.noise_floor_dbfs]).all()
+        assert frame.level_dbfs >= -120
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -295,20 +292,26 @@ def test_any_chunking_of_the_same_audio_gives_the_same_segments(
 
 def test_a_frame_is_speech_from_the_onset_and_until_the_offset() -> None:
     vad = EnergyVad(VadSettings(onset_db=12, offset_db=4))
-    for frame in white_noise(2, -50).reshape(-1, FRAME_SAMPLES):
-        assert not vad.push(frame)
+    assert not any(frame.speech for frame in vad.push(white_noise(2, -50)))
     # 8 dB above the room: not enough to begin, enough to go on.
     middling, loud = white_noise(0.02, -42), white_noise(0.02, -30)
-    assert [vad.push(frame) for frame in (middling, loud, middling)] == [False, True, True]
-    assert not vad.push(white_noise(0.02, -50))
+    heard = vad.push(np.concatenate([middling, loud, middling, white_noise(0.02, -50)]))
+    assert [frame.speech for frame in heard] == [False, True, True, False]
+
+
+@given(cuts=st.lists(st.integers(0, 150), max_size=40))
+def test_a_decision_does_not_depend_on_how_many_frames_come_at_a_time(cuts: list[int]) -> None:
+    audio = with_speech_at(pink_noise(3, -45), 1.0)
+    together, apart = EnergyVad(), EnergyVad()
+    pieces = np.split(audio, [FRAME_SAMPLES * cut for cut in sorted(cuts)])
+    assert together.push(audio) == [frame for piece in pieces for frame in apart.push(piece)]
 
 
 def test_nothing_below_the_least_level_is_speech() -> None:
     for least_dbfs, speech_heard in ((-50.0, True), (-30.0, False)):
         vad = EnergyVad(VadSettings(min_level_dbfs=least_dbfs))
-        for frame in silence(1).reshape(-1, FRAME_SAMPLES):
-            vad.push(frame)
-        assert vad.push(white_noise(0.02, -40)) is speech_heard
+        *_, last = vad.push(np.concatenate([silence(1), white_noise(0.02, -40)]))
+        assert last.speech is speech_heard
 
 
 @pytest.mark.parametrize(
