@@ -8,7 +8,7 @@ AUDIT_VENV := .venv-audit
 AUDITORS := uv==0.13.9 pip-audit==2.10.1 bandit==1.9.4
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 RUN_PACKAGES := libportaudio2
-TEST_PACKAGES := libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto mosquitto-clients flite sox ffmpeg chromium
+TEST_PACKAGES := libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto mosquitto-clients openssl flite sox ffmpeg chromium
 PINS := constraints.txt requirements.lock setup/build.lock
 SOURCES := $(shell git ls-files config stser_core monitor training 2>/dev/null)
 

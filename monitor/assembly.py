@@ -109,7 +109,7 @@ def choose_event_output(path: str, shape: EventFormat | None, *, transcript: boo
     if human:
         return Console(sys.stdout if path == "-" else Path(path), transcript=transcript)
     lines = EmotionMl if shape == "emotionml" else JsonLines
-    return lines(sys.stdout.buffer if path == "-" else Path(path))
+    return lines(sys.stdout.buffer if path == "-" else Path(path), transcript=transcript)
 
 
 def choose_journal(settings: MonitorSettings, node: str, *, offline: bool) -> Journal:
@@ -170,7 +170,9 @@ def assemble(
     journal = choose_journal(settings, node, offline=offline)
     desk = CommandDesk()
     publishers: list[Publisher] = [
-        choose_event_output(events, event_format, transcript=settings.transcript)
+        choose_event_output(
+            events, event_format, transcript=settings.transcript and settings.output.transcript
+        )
     ]
     websocket = None
     if settings.websocket.enabled:

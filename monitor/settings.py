@@ -16,8 +16,9 @@ from monitor.capture import CaptureSettings
 from monitor.heard_voice import AdaptationSettings
 from monitor.incoming import AudioSettings
 from monitor.provisional import ProvisionalSettings
+from monitor.publish.broker import MqttSettings
 from monitor.publish.journal import JournalSettings
-from monitor.publish.mqtt import MqttSettings
+from monitor.publish.jsonl import OutputSettings
 from monitor.publish.websocket import WebSocketSettings
 from monitor.segmenter import SegmenterSettings
 from monitor.state import StateSettings
@@ -59,7 +60,8 @@ class MonitorSettings:
     stream: tuple[str, ...] | str = "mic"
     """Name of the audio stream in sources and topics; a list for several. Those without one are numbered."""
     transcript: bool = True
-    """False leaves the recognised words out of every event; they still inform the verdict."""
+    """False leaves the recognised words out of every event and the journal; they still inform the verdict. To
+    leave them out of one channel only: output.transcript, websocket.transcript, mqtt.transcript."""
     log_format: Literal["text", "json"] = "text"
     """Shape of the log lines on standard error."""
     capture: CaptureSettings = field(default_factory=CaptureSettings)
@@ -72,6 +74,7 @@ class MonitorSettings:
     state: StateSettings = field(default_factory=StateSettings)
     provisional: ProvisionalSettings = field(default_factory=ProvisionalSettings)
     journal: JournalSettings = field(default_factory=JournalSettings)
+    output: OutputSettings = field(default_factory=OutputSettings)
     audio: AudioSettings = field(default_factory=AudioSettings)
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
     mqtt: MqttSettings = field(default_factory=MqttSettings)

@@ -24,7 +24,7 @@ from monitor.publish.connection import Client, TookNothing
 from monitor.publish.guard import Guard
 from monitor.publish.journal import Journal
 from monitor.publish.outbox import Message
-from monitor.publish.wire import to_json
+from monitor.publish.wire import body_without_transcript, to_json
 from monitor.reception import Guest, Reception, ReceptionError
 
 _KNOWN: Final = "config, eof or reset"
@@ -51,6 +51,8 @@ class _Misbehaved(Exception):  # noqa: N818
 class _Conversation:
     """What was said to one client, and what is still to be said."""
 
+    transcript: bool
+    """Whether the client is told the words."""
     events_live: bool = False
     events: deque[bytes] = field(default_factory=deque)
     """To be sent between the answers."""
@@ -61,19 +63,28 @@ class _Conversation:
 
     def take(self, event: WireEvent) -> None:
         self.first = self.first or event.sequence
+        body = self.told(event.body)
         if self.events_live:
-            self.events.append(event.body)
+            self.events.append(body)
         if isinstance(event.happening, UtteranceEmotion):
-            self.judged.append(json.loads(event.body)["data"])
+            self.judged.append(json.loads(body)["data"])
+
+    def told(self, body: bytes) -> bytes:
+        """An event as this client gets it."""
+        return body if self.transcript else body_without_transcript(body)
 
     def answer(self, partial: str) -> bytes:
         """To one message."""
-        return self._told() if self.judged else to_json({"partial": partial})
+        return (
+            self._answered()
+            if self.judged
+            else to_json({"partial": partial if self.transcript else ""})
+        )
 
     def last_answer(self) -> bytes:
-        return self._told() if self.judged else to_json({"text": ""})
+        return self._answered() if self.judged else to_json({"text": ""})
 
-    def _told(self) -> bytes:
+    def _answered(self) -> bytes:
         """Utterances that ended within one message are told as one, with the emotion of the last."""
         told, self.judged = self.judged, []
         said = [utterance["transcript"] for utterance in told if utterance["transcript"]]
@@ -94,10 +105,14 @@ class AudioEndpoint:
         settings: Their limits.
         reception: Has them heard.
         journal: Has their events.
+        transcript: False keeps the words from them.
     """
 
-    def __init__(self, settings: AudioSettings, reception: Reception, journal: Journal) -> None:
+    def __init__(
+        self, settings: AudioSettings, reception: Reception, journal: Journal, *, transcript: bool
+    ) -> None:
         self._settings = settings
+        self._transcript = transcript
         self._reception = reception
         self._journal = journal
 
@@ -118,7 +133,7 @@ class AudioEndpoint:
         await client.connection.close(code, reason[:120])
 
     async def _converse(self, client: Client) -> None:
-        talk = _Conversation()
+        talk = _Conversation(self._transcript)
         audio = IncomingAudio(_address(client))
         async with self._reception.guest(stream_name(client.query), audio, talk.take) as guest:
             ended = await self._hear(client, audio, guest, talk)
@@ -127,7 +142,7 @@ class AudioEndpoint:
         await _flush(client, talk)
         await client.send(talk.last_answer())
         if not talk.events_live:
-            await self._send_events(client, guest.stream.source, talk.first)
+            await self._send_events(client, guest.stream.source, talk)
 
     async def _hear(
         self, client: Client, audio: IncomingAudio, guest: Guest, talk: _Conversation
@@ -184,14 +199,14 @@ class AudioEndpoint:
             )
         return message
 
-    async def _send_events(self, client: Client, source: str, first: int) -> None:
+    async def _send_events(self, client: Client, source: str, talk: _Conversation) -> None:
         """All that happened in the stream, as the journal has it."""
-        position = first - 1
+        position = talk.first - 1
         while found := self._journal.after(source, position):
             for item in found:
                 position = item.sequence if isinstance(item, Message) else item.last
                 if isinstance(item, Message):
-                    await client.send(item.body)
+                    await client.send(talk.told(item.body))
 
 
 def stream_name(query: str) -> str | None:

@@ -63,6 +63,7 @@ class EventsEndpoint:
         main: CloudEvents source of the stream that ``since`` means where it names none.
         queue_events: Events that wait for a subscriber before the oldest are dropped.
         max_message_bytes: Longest command.
+        transcript: False keeps the words from all of them.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class EventsEndpoint:
         main: str,
         queue_events: int,
         max_message_bytes: int,
+        transcript: bool,
     ) -> None:
         self._journal = journal
         self._desk = desk
         self._main = main
         self._queue_events = queue_events
         self._max_message_bytes = max_message_bytes
+        self._transcript = transcript
         self.subscribers: set[Subscriber] = set()
 
     def publish(self, event: WireEvent) -> None:
@@ -104,6 +107,8 @@ class EventsEndpoint:
             states: The newest state of each source.
         """
         subscription = Subscription.from_query(client.query)
+        if not self._transcript:
+            subscription = replace(subscription, transcript=False)
         subscriber = Subscriber(client, subscription, Outbox(self._queue_events))
         self.subscribers.add(subscriber)
         try:

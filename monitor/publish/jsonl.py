@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from monitor.errors import UsageError
 from monitor.events import WireEvent
+from monitor.publish.wire import body_without_transcript
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSettings:
+    """Events that are written to standard output or a file (``--events``)."""
+
+    transcript: bool = True
+    """False leaves the words out here."""
 
 
 class JsonLines:
@@ -18,13 +28,15 @@ class JsonLines:
 
     Args:
         output: A file to append to, opened on entry; or an open stream, which stays open.
+        transcript: Whether the words are written.
 
     Raises:
         UsageError: On entry, where the file cannot be written.
     """
 
-    def __init__(self, output: Path | BinaryIO) -> None:
+    def __init__(self, output: Path | BinaryIO, *, transcript: bool = True) -> None:
         self._output = output
+        self._transcript = transcript
         self._stream: BinaryIO | None = None
 
     async def __aenter__(self) -> Self:
@@ -50,6 +62,8 @@ class JsonLines:
 
     def publish(self, event: WireEvent) -> None:
         """Write one line."""
+        if not self._transcript:
+            event = replace(event, body=body_without_transcript(event.body))
         if self._stream is None or (line := self.line(event)) is None:
             return
         try:

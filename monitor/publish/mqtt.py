@@ -11,17 +11,13 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import random
-import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import Any, Final, Self
+from urllib.parse import unquote
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
@@ -31,63 +27,81 @@ from paho.mqtt.reasoncodes import ReasonCode
 from monitor.commands import CommandDesk, CommandError
 from monitor.errors import PublishError
 from monitor.events import WireEvent
+from monitor.publish.broker import (
+    PORTS,
+    MqttSettings,
+    address_of,
+    read_password,
+    tls_context,
+)
 from monitor.publish.home_assistant import STATUS, discovery, discovery_topic
 from monitor.publish.journal import Journal
 from monitor.publish.outbox import Lost, Message
-from monitor.publish.wire import gap, stream_of
+from monitor.publish.wire import body_without_transcript, gap, stream_of
 
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
-_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _UTF8: Final = 1
 _CANCEL_AGAIN_S: Final = 0.5
-_REFUSED_LOGIN: Final = (134, 135)
-"""Bad user name or password, not authorized: reason codes of MQTT 5."""
+_HEADER_BYTES: Final = 9
+"""Of a PUBLISH packet at most, without topic and properties."""
+
+# Reason codes of MQTT 5.
+_BAD_LOGIN: Final = (134, 135)
+"""Bad user name or password, not authorized."""
+_NOT_NOW: Final = (128, 131, 151)
+"""Unspecified, implementation specific, quota exceeded: a message may go through later."""
+_NEVER: Final = (130, 149)
+"""Protocol error, packet too large: the broker closed the connection over a message that it will never take."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MqttSettings:
-    """The broker."""
+class _Refused(Exception):  # noqa: N818
+    """The broker will never take a message."""
 
-    url: str | None = None
-    """``mqtt://[user:password@]host[:port]`` or ``mqtts://`` for TLS; without it, no MQTT."""
-    username: str | None = None
-    """Name to log in with, where ``url`` has none."""
-    password_file: Path | None = None
-    """File with the password; else it is taken from ``url`` or from the environment, ``STSER_MQTT_PASSWORD``."""
-    tls_ca: Path | None = None
-    """File with the authority that signed the broker's certificate (PEM); else the system's."""
-    prefix: str = "stser"
-    """First part of every topic."""
-    ha_discovery: bool = False
-    """True introduces the monitor to Home Assistant."""
-    ha_prefix: str = "homeassistant"
-    """Where Home Assistant looks for devices."""
-    expiry_s: int = 3_600
-    """The broker forgets an event that nobody fetched for so long."""
-    timeout_s: float = 10.0
-    """A broker that answers nothing for so long is left and connected to again."""
-    reconnect_least_s: float = 0.5
-    """First wait before connecting again; it doubles each time."""
-    reconnect_most_s: float = 30.0
-    """Longest wait before connecting again."""
-    farewell_s: float = 5.0
-    """On the way out, time for the outbox to drain."""
 
-    def __post_init__(self) -> None:
-        for name in ("prefix", "ha_prefix"):
-            value = getattr(self, name)
-            if not value or set(value) & set("#+\x00"):
-                raise ValueError(f"mqtt.{name} ({value!r}) must not be empty or hold '#' or '+'.")
-        for name in ("expiry_s", "timeout_s", "reconnect_least_s"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"mqtt.{name} ({getattr(self, name):g}) must be more than 0.")
-        if self.reconnect_most_s < self.reconnect_least_s:
-            raise ValueError(
-                f"mqtt.reconnect_most_s ({self.reconnect_most_s:g}) must not be below "
-                f"mqtt.reconnect_least_s ({self.reconnect_least_s:g})."
-            )
+class _Client(aiomqtt.Client):
+    """Knows also what the broker refused and how much it takes, which aiomqtt does not tell."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._turn = asyncio.Lock()
+        self._refused: ReasonCode | None = None
+        self._largest_bytes: int | None = None
+
+    async def hand_over(
+        self, topic: str, payload: bytes, properties: Properties, *, retain: bool = False
+    ) -> None:
+        """Publish; returns when the broker has it.
+
+        Raises:
+            _Refused: It will never take it.
+            MqttError: It does not take it now.
+        """
+        size = _HEADER_BYTES + len(topic.encode()) + _packed_bytes(properties) + len(payload)
+        if self._largest_bytes is not None and size > self._largest_bytes:
+            raise _Refused(f"{size} bytes, and the broker takes {self._largest_bytes}")
+        async with self._turn:
+            self._refused = None
+            await self.publish(topic, payload, qos=1, retain=retain, properties=properties)
+            if self._refused is None:
+                return
+            if self._refused.value in _NOT_NOW:
+                raise aiomqtt.MqttError(f"the broker does not take messages: {self._refused}")
+            raise _Refused(str(self._refused))
+
+    def _on_connect(
+        self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
+    ) -> None:
+        self._largest_bytes = getattr(properties, "MaximumPacketSize", None)
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_publish(
+        self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any
+    ) -> None:
+        if reason_code.is_failure:
+            self._refused = reason_code
+        super()._on_publish(client, userdata, mid, reason_code, properties)
 
 
 class MqttPublisher:
@@ -116,19 +130,25 @@ class MqttPublisher:
         self._journal = journal
         self._desk = desk
         self._node, self._streams = node, streams
-        self._address = _address(settings.url or "")
-        self._password = _read_password(settings, self._address)
-        self._tls = _tls_context(settings, self._address)
+        self._address = address_of(settings.url or "")
+        self._password = read_password(settings, self._address)
+        self._tls = tls_context(settings, self._address)
         self._name = f"mqtt://{self._address.hostname}:{self._port}/{settings.prefix}"
         self._availability = f"{settings.prefix}/{node}/availability"
         self._commands = f"{settings.prefix}/{node}/cmd"
         self._wakeup = asyncio.Event()
+        self._in_flight: Message | Lost | None = None
+        self._unacceptable: Message | Lost | None = None
+        """The broker closed the connection over it."""
+        self._passed_over: set[tuple[str, str]] = set()
+        """Kinds and reasons that were told."""
         self._connected = False
         self._closing = False
 
     async def __aenter__(self) -> Self:
         self._journal.register(self._name)
         self._task = asyncio.create_task(self._run(), name="mqtt")
+        self._task.add_done_callback(_log_failure)
         return self
 
     async def __aexit__(
@@ -187,6 +207,8 @@ class MqttPublisher:
                     await self._converse(client)
                     done = True
             except* (aiomqtt.MqttError, OSError) as errors:
+                if _reason(errors.exceptions[0]) in _NEVER:
+                    self._unacceptable = self._in_flight
                 trouble = _explained(errors.exceptions[0])
                 if trouble not in said:  # once, not with each try
                     logger.warning("MQTT: %s; trying again until it works", trouble)
@@ -197,7 +219,7 @@ class MqttPublisher:
                 await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311
                 wait_s = min(2 * wait_s, self._settings.reconnect_most_s)
 
-    async def _converse(self, client: aiomqtt.Client) -> None:
+    async def _converse(self, client: _Client) -> None:
         """Listen to commands while delivering; a lost connection ends both at once."""
         await client.subscribe(self._commands, qos=1)
         if self._settings.ha_discovery:
@@ -208,7 +230,7 @@ class MqttPublisher:
             await self._deliver(client)
             listening.cancel()
 
-    async def _listen(self, client: aiomqtt.Client) -> None:
+    async def _listen(self, client: _Client) -> None:
         async for message in client.messages:
             payload = bytes(message.payload) if isinstance(message.payload, bytes) else b""
             if message.topic.value != self._commands:
@@ -221,17 +243,18 @@ class MqttPublisher:
                 except CommandError as error:
                     logger.warning("MQTT: command refused: %s", error)
 
-    async def _introduce(self, client: aiomqtt.Client) -> None:
+    async def _introduce(self, client: _Client) -> None:
         """Tell Home Assistant what this is."""
         settings = self._settings
-        await client.publish(
-            discovery_topic(settings.ha_prefix, self._node),
-            discovery(self._node, self._streams, settings.prefix, version("stser-monitor")),
-            qos=1,
-            retain=True,
-        )
+        topic = discovery_topic(settings.ha_prefix, self._node)
+        told = discovery(self._node, self._streams, settings.prefix, version("stser-monitor"))
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        try:
+            await client.hand_over(topic, told, properties, retain=True)
+        except _Refused as refused:
+            logger.warning("MQTT: the broker refuses %s: %s", topic, refused)
 
-    async def _deliver(self, client: aiomqtt.Client) -> None:
+    async def _deliver(self, client: _Client) -> None:
         """Hand over what the journal has; returns when that is all and the monitor ends."""
         await client.publish(self._availability, "online", qos=1, retain=True)
         try:
@@ -248,49 +271,63 @@ class MqttPublisher:
             raise
         await self._say_goodbye(client)
 
-    async def _deliver_some(self, client: aiomqtt.Client, source: str) -> bool:
+    async def _deliver_some(self, client: _Client, source: str) -> bool:
         """Hand over some of what a source has said; False where the broker has it all."""
         items = self._journal.after(source, self._journal.delivered_to(self._name, source))
         for item in items:
-            await self._send(client, item)
+            self._in_flight = item
+            try:
+                if item == self._unacceptable:
+                    raise _Refused("the broker closed the connection over it")
+                await self._send(client, item)
+            except _Refused as refused:
+                await self._pass_over(client, item, str(refused))
             # Only when the broker has it: a crash repeats one event, and loses none.
             position = item.last if isinstance(item, Lost) else item.sequence
             self._journal.set_delivered(self._name, source, position)
+        self._in_flight = None
         return bool(items)
 
-    async def _say_goodbye(self, client: aiomqtt.Client) -> None:
+    async def _pass_over(self, client: _Client, item: Message | Lost, why: str) -> None:
+        """Leave out what the broker will never take, rather than wait with all that follows; and say so."""
+        kind = item.kind if isinstance(item, Message) else "stream.gap"
+        if (kind, why) not in self._passed_over:
+            self._passed_over.add((kind, why))
+            logger.error("MQTT: %s is not delivered, now and later: %s", kind, why)
+        if isinstance(item, Message):
+            lost = Lost(item.source, item.sequence, item.sequence, 1)
+            with contextlib.suppress(_Refused):
+                await self._send(client, lost, "refused")
+
+    async def _say_goodbye(self, client: _Client) -> None:
         """The will is for who vanishes: an orderly end takes it back and has to say so itself."""
         await client.publish(self._availability, "offline", qos=1, retain=True)
 
-    async def _send(self, client: aiomqtt.Client, item: Message | Lost) -> None:
-        """Hand one message to the broker; returns when it has it."""
+    async def _send(self, client: _Client, item: Message | Lost, why_lost: str = "expired") -> None:
+        """Hand one message to the broker; returns when it has it.
+
+        Raises:
+            _Refused: It will never take it.
+        """
         if isinstance(item, Lost):
-            kind, body = "stream.gap", gap(item, "expired", datetime.now(UTC))
+            kind, body = "stream.gap", gap(item, why_lost, datetime.now(UTC))
         else:
             kind, body = item.kind, item.body
+        if not self._settings.transcript:
+            body = body_without_transcript(body)
         topic = f"{self._settings.prefix}/{self._node}/{stream_of(item.source)}"
         if kind == "emotion.state":
-            await client.publish(
-                f"{topic}/state",
-                body,
-                qos=1,
-                retain=True,
-                properties=_properties(body),
-            )
-        await client.publish(
-            f"{topic}/event/{kind}",
-            body,
-            qos=1,
-            properties=_properties(body, self._settings.expiry_s),
-        )
+            await client.hand_over(f"{topic}/state", body, _properties(body), retain=True)
+        expiring = _properties(body, self._settings.expiry_s)
+        await client.hand_over(f"{topic}/event/{kind}", body, expiring)
 
     @property
     def _port(self) -> int:
-        return self._address.port or _PORTS[self._address.scheme]
+        return self._address.port or PORTS[self._address.scheme]
 
-    def _client(self) -> aiomqtt.Client:
+    def _client(self) -> _Client:
         address, settings = self._address, self._settings
-        return aiomqtt.Client(
+        return _Client(
             hostname=address.hostname or "",
             port=self._port,
             username=unquote(address.username) if address.username else settings.username,
@@ -302,45 +339,23 @@ class MqttPublisher:
         )
 
 
-def _read_password(settings: MqttSettings, address: SplitResult) -> str | None:
-    """From the file, the address or the environment, in this order.
-
-    Raises:
-        PublishError: The file cannot be read.
-    """
-    if settings.password_file is not None:
-        try:
-            return settings.password_file.read_text("utf-8").strip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise PublishError(
-                f"mqtt.password_file ({settings.password_file}): cannot be read ({error})."
-            ) from error
-    if address.password:
-        return unquote(address.password)
-    return os.environ.get("STSER_MQTT_PASSWORD")
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("MQTT has ended, and events wait for the next start", exc_info=error)
 
 
-def _tls_context(settings: MqttSettings, address: SplitResult) -> ssl.SSLContext | None:
-    """TLS for ``mqtts://``.
-
-    Raises:
-        PublishError: The authority's certificate cannot be used.
-    """
-    if address.scheme != "mqtts":
-        return None
-    try:
-        return ssl.create_default_context(cafile=settings.tls_ca)
-    except (OSError, ssl.SSLError) as error:
-        raise PublishError(
-            f"mqtt.tls_ca ({settings.tls_ca}): no certificate that can be used ({error}). Name a PEM file."
-        ) from error
+def _reason(error: BaseException) -> int | None:
+    """The broker's reason code; None where it gave none."""
+    for cause in (error, error.__cause__):
+        if isinstance(cause, aiomqtt.MqttCodeError) and isinstance(cause.rc, ReasonCode):
+            return int(cause.rc.value)
+    return None
 
 
 def _explained(error: BaseException) -> str:
     """What went wrong with the broker, and where it is known the remedy."""
-    text = str(error)
-    reason = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
-    if isinstance(reason, ReasonCode) and reason.value in _REFUSED_LOGIN:
+    text = str(error.__cause__ if isinstance(error.__cause__, aiomqtt.MqttError) else error)
+    if _reason(error) in _BAD_LOGIN:
         return (
             f"the broker refuses the name or the password ({text}). Check mqtt.username, and mqtt.password_file, the "
             "address or STSER_MQTT_PASSWORD"
@@ -348,6 +363,10 @@ def _explained(error: BaseException) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"{text}. Name the authority that signed the broker's certificate with mqtt.tls_ca"
     return text
+
+
+def _packed_bytes(properties: Properties) -> int:
+    return len(properties.pack())  # type: ignore[no-untyped-call]
 
 
 def _properties(body: bytes, expiry_s: int | None = None) -> Properties:
@@ -366,20 +385,3 @@ def _properties(body: bytes, expiry_s: int | None = None) -> Properties:
     if expiry_s is not None:
         properties.MessageExpiryInterval = expiry_s
     return properties
-
-
-def _address(url: str) -> SplitResult:
-    """The parts of a broker's URL; error texts never show the password.
-
-    Raises:
-        PublishError: It is not ``mqtt://`` or ``mqtts://`` with a host, or its port is no port.
-    """
-    rule = "Write mqtt://[user:password@]host[:port], or mqtts:// for TLS."
-    try:
-        address = urlsplit(url)
-        _ = address.port
-    except ValueError:
-        raise PublishError(f"--mqtt-url: the port is not a number up to 65535. {rule}") from None
-    if address.scheme not in _PORTS or not address.hostname:
-        raise PublishError(f"--mqtt-url: not the address of a broker. {rule}")
-    return address

@@ -83,6 +83,8 @@ class WebSocketSettings:
     """A client that takes nothing for so long is dropped."""
     max_message_bytes: int = 4_096
     """Longest message a client may send."""
+    transcript: bool = True
+    """False leaves the words out of all that clients get on this port."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -134,8 +136,9 @@ class WebSocketPublisher:
             main=main,
             queue_events=settings.queue_events,
             max_message_bytes=settings.max_message_bytes,
+            transcript=settings.transcript,
         )
-        self._audio = AudioEndpoint(audio, reception, journal)
+        self._audio = AudioEndpoint(audio, reception, journal, transcript=settings.transcript)
         self._longest = max(settings.max_message_bytes, audio.max_message_bytes)
         self._connections: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
         self._states: dict[str, WireEvent] = {}

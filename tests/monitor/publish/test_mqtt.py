@@ -17,8 +17,9 @@ import pytest
 from monitor.commands import Command, CommandDesk, Mark, Reset
 from monitor.errors import PublishError
 from monitor.events import StateChanged
+from monitor.publish.broker import MqttSettings
 from monitor.publish.journal import Journal, JournalSettings
-from monitor.publish.mqtt import CONTENT_TYPE, MqttPublisher, MqttSettings
+from monitor.publish.mqtt import CONTENT_TYPE, MqttPublisher
 from tests.support.broker import Mosquitto
 from tests.support.happenings import EVERY, STATE, announce, encoded, in_memory, numbered
 
@@ -72,10 +73,16 @@ async def until(client: aiomqtt.Client, topic: str, payload: bytes) -> list[aiom
 
 
 class Relay:
-    """Passes bytes on to the broker until it is cut, as a network cable is."""
+    """Passes bytes on to the broker until it is cut, as a network cable is.
 
-    def __init__(self, broker_port: int) -> None:
+    Args:
+        broker_port: Of the broker.
+        delay_s: For each piece on its way.
+    """
+
+    def __init__(self, broker_port: int, delay_s: float = 0.0) -> None:
         self._broker_port = broker_port
+        self._delay_s = delay_s
         self._sockets: list[asyncio.StreamWriter] = []
         self._pumps: list[asyncio.Task[None]] = []
         self.port = 0
@@ -89,6 +96,7 @@ class Relay:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(4_096):
+                await asyncio.sleep(self._delay_s)
                 sink.write(data)
 
     def cut(self) -> None:
@@ -97,8 +105,8 @@ class Relay:
 
 
 @asynccontextmanager
-async def relay_to(broker: Mosquitto) -> AsyncIterator[Relay]:
-    relay = Relay(broker.port)
+async def relay_to(broker: Mosquitto, delay_s: float = 0.0) -> AsyncIterator[Relay]:
+    relay = Relay(broker.port, delay_s)
     async with await asyncio.start_server(relay.serve, "127.0.0.1", 0) as server:
         relay.port = server.sockets[0].getsockname()[1]
         yield relay
