@@ -44,7 +44,7 @@ async def main() -> None:
         ]
         await monitor.wait_for("emotion.utterance", SENTENCES)
         await monitor.wait_for("speech.started", SENTENCES + 1)
-        await light.locator("#activity[data-speaking=true]").wait_for()
+        await light.locator(".activity[data-speaking=true]").wait_for()
         await take(light, "dashboard")
         await take(phone, "dashboard-phone")
         await dark.locator(".utterance .open").first.click()

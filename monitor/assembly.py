@@ -174,7 +174,9 @@ def assemble(
             events, event_format, transcript=settings.transcript and settings.output.transcript
         )
     ]
-    websocket = None
+    websocket, mqtt = None, None
+    if settings.mqtt.url is not None:
+        mqtt = MqttPublisher(settings.mqtt, node, names, journal, desk)
     if settings.websocket.enabled:
         websocket = WebSocketPublisher(
             settings.websocket,
@@ -183,10 +185,11 @@ def assemble(
             reception,
             audio=settings.audio,
             main=f"/stser/{node}/{main}",
+            broker=mqtt,
         )
         publishers.append(websocket)
-    if settings.mqtt.url is not None:
-        publishers.append(MqttPublisher(settings.mqtt, node, names, journal, desk))
+    if mqtt is not None:
+        publishers.append(mqtt)
     pipeline = Pipeline(
         streams=streams,
         ensemble=workshop.ensemble,

@@ -4,6 +4,7 @@ owns its device, thread or socket from entry to exit."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -91,9 +92,29 @@ class Transcriber(Part, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class BrokerHealth:
+    """How the delivery to a broker goes."""
+
+    broker: str
+    """Host and port."""
+    connected: bool
+    waiting: int
+    """Events that it has not had yet."""
+
+
 class Publisher(Part, Protocol):
     """A channel to consumers."""
 
     def publish(self, event: WireEvent) -> None:
         """Take an event for delivery. Returns at once; never raises for a slow or absent consumer."""
+        ...
+
+
+class BrokerPublisher(Publisher, Protocol):
+    """A channel whose other end may be away."""
+
+    @property
+    def health(self) -> BrokerHealth:
+        """How its delivery goes at the moment."""
         ...

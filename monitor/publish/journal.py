@@ -112,6 +112,11 @@ class Journal:
         """Whether events survive the process."""
         return self._disk is not None and self._failed_at is None
 
+    @property
+    def failing(self) -> bool:
+        """Whether events that should survive the process are kept in memory only."""
+        return self._path is not None and not self.durable
+
     async def __aenter__(self) -> Self:
         if self._path is not None:
             self._open(self._path)

@@ -27,6 +27,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from monitor.commands import CommandDesk, CommandError
 from monitor.errors import PublishError
 from monitor.events import WireEvent
+from monitor.ports import BrokerHealth
 from monitor.publish.broker import (
     PORTS,
     MqttSettings,
@@ -173,6 +174,12 @@ class MqttPublisher:
     def waiting(self) -> int:
         """Events that the broker has not had yet."""
         return self._journal.waiting().get(self._name, 0)
+
+    @property
+    def health(self) -> BrokerHealth:
+        """How the delivery goes at the moment."""
+        broker = f"{self._address.hostname}:{self._port}"
+        return BrokerHealth(broker, self._connected, self.waiting)
 
     async def check(self) -> None:
         """Connect and leave again; no topic changes.

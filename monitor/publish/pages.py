@@ -18,6 +18,7 @@ SECURITY_HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "microphone=(self), camera=(), display-capture=(), geolocation=()",
     "Cache-Control": "no-store",
 }
 """Sent with every page: nothing from elsewhere runs in it, and no other page may frame it."""

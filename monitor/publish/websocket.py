@@ -26,6 +26,7 @@ from monitor.events import StateChanged, WireEvent
 from monitor.incoming import AudioSettings
 from monitor.metrics import CONTENT_TYPE as METRICS_TYPE
 from monitor.metrics import Metrics
+from monitor.ports import BrokerPublisher
 from monitor.publish.audio_endpoint import AudioEndpoint, stream_name
 from monitor.publish.connection import Client, only
 from monitor.publish.events_endpoint import EventsEndpoint
@@ -33,7 +34,7 @@ from monitor.publish.guard import Guard, is_loopback, tls_context
 from monitor.publish.journal import Journal
 from monitor.publish.pages import SECURITY_HEADERS, load_pages
 from monitor.publish.subscription import Subscription
-from monitor.publish.wire import to_json
+from monitor.publish.wire import stream_of, to_json
 from monitor.reception import Reception, ReceptionError
 
 logger = logging.getLogger(__name__)
@@ -110,6 +111,7 @@ class WebSocketPublisher:
         reception: Knows the streams, and takes those that clients bring.
         audio: Limits of the latter.
         main: CloudEvents source of the first stream.
+        broker: Whose health is told; None where there is none.
 
     Raises:
         PublishError: On entry, where the address cannot be listened on, or a token or certificate cannot be used.
@@ -124,10 +126,12 @@ class WebSocketPublisher:
         *,
         audio: AudioSettings,
         main: str,
+        broker: BrokerPublisher | None = None,
     ) -> None:
         self._settings = settings
         self._journal = journal
         self._reception = reception
+        self._broker = broker
         self._metrics = Metrics()
         self._pages = load_pages()
         self._events = EventsEndpoint(
@@ -227,20 +231,15 @@ class WebSocketPublisher:
         path, _, query = request.path.partition("?")
         if path in {EVENTS, AUDIO}:
             return self._admit(request, host, path, query)
-        response = self._measured(request) if path == "/metrics" else self._page(path)
+        if path == "/healthz":
+            response = self._health(known=self._knows_token(request))
+        else:
+            response = self._measured(request) if path == "/metrics" else self._page(path)
         if request.method == "HEAD":
             response.body = b""
         return response
 
     def _page(self, path: str) -> Response:
-        if path == "/healthz":
-            health: dict[str, object] = {
-                "status": "alive",
-                "clients": len(self._events.subscribers),
-                "streams": [dataclasses.asdict(stream.health) for stream in self._reception.active],
-                "journal": {"durable": self._journal.durable},
-            }
-            return _json(http.HTTPStatus.OK, health)
         if path == "/readyz":
             if self._reception.ready:
                 return _json(http.HTTPStatus.OK, {"status": "listening"})
@@ -250,8 +249,29 @@ class WebSocketPublisher:
             return _text(http.HTTPStatus.NOT_FOUND, "there is no such page; events are at /events")
         return _response(http.HTTPStatus.OK, page.content_type, page.body)
 
+    def _health(self, *, known: bool) -> Response:
+        """That the process lives; to whom may know, also how it fares."""
+        health: dict[str, object] = {"status": "alive"}
+        if known:
+            journal, sources = self._journal, self._journal.sources
+            health |= {
+                "clients": len(self._events.subscribers),
+                "streams": [dataclasses.asdict(stream.health) for stream in self._reception.active],
+                "journal": {
+                    "durable": journal.durable,
+                    "failing": journal.failing,
+                    "newest": {stream_of(source): journal.newest(source) for source in sources},
+                },
+                "mqtt": None if self._broker is None else dataclasses.asdict(self._broker.health),
+            }
+        return _json(http.HTTPStatus.OK, health)
+
+    def _knows_token(self, request: Request) -> bool:
+        """Whether a request may have what is not for everybody."""
+        return not self._guard.needs_token or self._guard.bearer(only(request, "Authorization"))
+
     def _measured(self, request: Request) -> Response:
-        if self._guard.needs_token and not self._guard.bearer(only(request, "Authorization")):
+        if not self._knows_token(request):
             refusal = _text(
                 http.HTTPStatus.UNAUTHORIZED, "a token is needed: Authorization: Bearer"
             )
@@ -273,12 +293,14 @@ class WebSocketPublisher:
                 http.HTTPStatus.FORBIDDEN,
                 "pages of this origin may not subscribe; --allow-origin lets them",
             )
-        if "Upgrade" not in request.headers:
+        refusal = self._refuse_audio(query) if path == AUDIO else self._refuse_events(query)
+        # Told before this, since a web page hears of a refusal only where it asks without a WebSocket.
+        if refusal is None and "Upgrade" not in request.headers:
             refusal = _text(http.HTTPStatus.UPGRADE_REQUIRED, "this is for WebSockets")
             refusal.headers["Upgrade"] = "websocket"
-            return refusal
-        if path == AUDIO:
-            return self._admit_audio(query)
+        return refusal
+
+    def _refuse_events(self, query: str) -> Response | None:
         try:
             Subscription.from_query(query)
         except ValueError as error:
@@ -288,7 +310,7 @@ class WebSocketPublisher:
             return _text(http.HTTPStatus.SERVICE_UNAVAILABLE, f"{limit} clients are the limit")
         return None
 
-    def _admit_audio(self, query: str) -> Response | None:
+    def _refuse_audio(self, query: str) -> Response | None:
         try:
             self._reception.name_for(stream_name(query))
         except ValueError as error:

@@ -222,7 +222,7 @@ def test_page_catches_up_after_the_monitor_was_killed_and_started_again(
                 await second.wait_for("emotion.utterance", 2)
                 await expect(dashboard.transcripts).to_have_text([*SENTENCES[::-1], SENTENCES[0]])
                 notes = dashboard.page.locator("#utterances .note")
-                await expect(notes.filter(has_text="the monitor has started")).to_have_count(2)
+                await expect(notes.filter(has_text="listening has begun")).to_have_count(2)
                 await expect(notes.filter(has_text="missed")).to_have_count(0)
             await context.__aexit__(None, None, None)
 
@@ -237,7 +237,7 @@ def test_state_is_shown_large_and_who_speaks_is_said(on_station: OnStation) -> N
         async with station.page() as dashboard:
             station.announce(STATE, SpeechBegan(1, 0))
             await expect(dashboard.state).to_have_text("angry")
-            await expect(dashboard.page.locator("#activity")).to_have_text("someone is speaking")
+            await expect(dashboard.page.locator(".activity")).to_have_text("someone is speaking")
 
     on_station(visit)
 

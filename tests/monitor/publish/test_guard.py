@@ -114,6 +114,19 @@ def test_metrics_need_the_token_and_health_does_not(token_file: Path) -> None:
     assert asyncio.run(main()) == [401, 401, 200, 200]
 
 
+def test_how_the_monitor_fares_is_told_to_who_has_the_token(token_file: Path) -> None:
+    async def main() -> list[dict[str, Any]]:
+        async with serving(token_file=token_file) as publisher:
+            announce(publisher._journal, publisher, *encoded(STATE))
+            right = {"Authorization": f"Bearer {TOKEN}"}
+            return [(await page(publisher, "/healthz", **sent))[2] for sent in ({}, right)]
+
+    anybody, known = asyncio.run(main())
+    assert anybody == {"status": "alive"}
+    assert known["journal"] == {"durable": False, "failing": False, "newest": {"mic": 1}}
+    assert known["mqtt"] is None
+
+
 def test_metrics_are_open_metrics() -> None:
     async def main() -> tuple[int, Any, Any]:
         async with serving() as publisher:

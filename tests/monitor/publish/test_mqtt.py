@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from monitor.commands import Command, CommandDesk, Mark, Reset
 from monitor.errors import PublishError
 from monitor.events import StateChanged
+from monitor.ports import BrokerHealth
 from monitor.publish.broker import MqttSettings
 from monitor.publish.journal import Journal, JournalSettings
 from monitor.publish.mqtt import CONTENT_TYPE, MqttPublisher
@@ -201,6 +203,28 @@ def test_broker_that_comes_late_gets_everything_from_the_start(
     said = [message for message in caplog.messages if "trying again" in message]
     assert said
     assert len(said) == len(set(said))
+
+
+def test_health_says_what_waits_while_the_broker_is_away_and_that_it_has_come(
+    mosquitto: Mosquitto,
+) -> None:
+    mosquitto.stop()
+
+    async def main() -> list[BrokerHealth]:
+        async with publishing(mosquitto.url, farewell_s=DEADLINE_S) as (journal, publisher):
+            announce(journal, publisher, *numbered(3))
+            away = publisher.health
+            await asyncio.to_thread(mosquitto.start)
+            async with listening(mosquitto) as client:
+                await until(client, "stser/node/availability", b"online")
+            here = publisher.health
+        return [away, replace(here, waiting=publisher.health.waiting)]
+
+    address = f"127.0.0.1:{mosquitto.port}"
+    assert asyncio.run(main()) == [
+        BrokerHealth(address, connected=False, waiting=3),
+        BrokerHealth(address, connected=True, waiting=0),
+    ]
 
 
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
