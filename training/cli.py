@@ -15,10 +15,13 @@ from stser_core.errors import StserError
 from training.corpora import READERS, read_corpus
 from training.errors import TrainingError
 from training.settings import OpenSettings, PaperSettings
+from training.utterance import Utterance
 
 CONFIG = Path(__file__).parents[1] / "config"
 SETTINGS = CONFIG / "train_open.toml"
 PAPER_SETTINGS = CONFIG / "train_iemocap.toml"
+MIN_TRANSCRIPT_CONFIDENCE = 0.35
+"""The default of the monitor's abstention.min_transcript_confidence."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -128,10 +131,16 @@ def parser() -> argparse.ArgumentParser:
     crossval.add_argument(
         "--checkpoint", type=Path, help="gives the text branch; default: the packaged one"
     )
+    _add_words(crossval)
     baseline = commands.add_parser(
         "baseline", parents=[shared], help="openSMILE + SVM and TF-IDF on the same folds"
     )
+    baseline.add_argument("--corpus", choices=["open", "iemocap"], default="open")
+    baseline.add_argument(
+        "--allow-partial", action="store_true", help="go on with a part of IEMOCAP"
+    )
     baseline.add_argument("--out", type=Path, required=True, help="folder of the results")
+    _add_words(baseline)
     evaluate = commands.add_parser(
         "evaluate", parents=[shared], help="a checkpoint on a corpus, judged as the monitor does"
     )
@@ -152,11 +161,34 @@ def parser() -> argparse.ArgumentParser:
         help="judge each utterance as the first of its speaker",
     )
     evaluate.add_argument("--out", type=Path, required=True, help="CSV file of all predictions")
+    _add_words(evaluate)
+    evaluate.add_argument(
+        "--min-transcript-confidence",
+        type=float,
+        default=MIN_TRANSCRIPT_CONFIDENCE,
+        help="with --transcripts vosk: a transcript below it is not read, as in the monitor "
+        f"(default: {MIN_TRANSCRIPT_CONFIDENCE:g})",
+    )
     tables = commands.add_parser("tables", parents=[shared], help="all figures as Markdown")
     tables.add_argument("--crossval", type=Path, required=True, help="folder of its results")
     tables.add_argument("--baseline", type=Path, required=True, help="folder of its results")
     tables.add_argument("--out", type=Path, required=True, help="Markdown file to write")
     return flags
+
+
+def _add_words(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--transcripts",
+        choices=["reference", "vosk"],
+        default="reference",
+        help="words of the corpus, or what the recogniser hears in its audio (for baseline and "
+        "crossval: IEMOCAP)",
+    )
+    command.add_argument(
+        "--vosk-model",
+        type=Path,
+        help="folder of the recogniser's model; default: the embedded one",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -170,8 +202,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         if flags.command == "evaluate":
             return _evaluate(flags)
-        if flags.command == "crossval" and flags.corpus == "iemocap":
-            return _paper(flags, load(flags.config or PAPER_SETTINGS, PaperSettings))
+        if flags.command in {"crossval", "baseline"} and flags.corpus == "iemocap":
+            run = _paper if flags.command == "crossval" else _paper_baseline
+            return run(flags, load(flags.config or PAPER_SETTINGS, PaperSettings))
+        if getattr(flags, "transcripts", "reference") != "reference":
+            raise TrainingError(
+                f"--transcripts {flags.transcripts} needs --corpus iemocap: the open corpora have no "
+                "recordings of their sentences."
+            )
         return _run(flags, load(flags.config or SETTINGS, OpenSettings))
     except (TrainingError, StserError, SettingsError) as error:
         sys.stderr.write(f"stser-train: {error}\n")
@@ -190,8 +228,8 @@ def _paper(flags: argparse.Namespace, settings: PaperSettings) -> int:
     _prepare_torch()
     from stser_core.ensemble import DEFAULT_CHECKPOINT
     from training.compute import Compute
-    from training.paper import PaperRun, run_folds
-    from training.paper_report import write_report
+    from training.paper import PaperRun, run_baseline, run_folds
+    from training.paper_report import with_baseline, write_report
     from training.text_encoder import TextEncoder
 
     compute = Compute(flags.device, flags.mixed_precision, flags.parallel)
@@ -201,11 +239,42 @@ def _paper(flags: argparse.Namespace, settings: PaperSettings) -> int:
         else TextEncoder.of_checkpoint(flags.checkpoint or DEFAULT_CHECKPOINT)
     )
     utterances = READERS["iemocap"](flags.root, allow_partial=flags.allow_partial)
-    run = PaperRun(flags.root, flags.out, flags.cache, compute, save_every_s=flags.save_every)
+    with compute.main_first():
+        utterances, words = _with_words(flags, utterances)
+    run = PaperRun(
+        flags.root, flags.out, flags.cache, compute, words=words, save_every_s=flags.save_every
+    )
     folds = run_folds(utterances, encoder, settings, run)
     if compute.is_main:
-        sys.stdout.write(write_report(folds, flags.out))
+        baseline = run_baseline(utterances, settings, flags.root, flags.cache)
+        sys.stdout.write(write_report(with_baseline(folds, baseline), flags.out))
     return 0
+
+
+def _paper_baseline(flags: argparse.Namespace, settings: PaperSettings) -> int:
+    from training.paper import run_baseline
+    from training.paper_report import write_baseline_report
+    from training.run_record import begin, describe_corpus
+
+    utterances = READERS["iemocap"](flags.root, allow_partial=flags.allow_partial)
+    utterances, words = _with_words(flags, utterances)
+    begin(flags.out, {"corpus": describe_corpus(utterances, flags.root), "words": words})
+    folds = run_baseline(utterances, settings, flags.root, flags.cache)
+    sys.stdout.write(write_baseline_report(folds, flags.out))
+    return 0
+
+
+def _with_words(
+    flags: argparse.Namespace, utterances: list[Utterance], min_confidence: float = 0.0
+) -> tuple[list[Utterance], str]:
+    """Utterances with the words that ``--transcripts`` names, and where these come from."""
+    if flags.transcripts == "reference":
+        return utterances, "reference"
+    from training.transcripts import Recogniser, embedded_model, transcribe
+
+    recogniser = Recogniser(flags.vosk_model or embedded_model(), flags.cache)
+    heard = transcribe(utterances, recogniser, min_confidence=min_confidence)
+    return heard, f"{recogniser.name} {recogniser.digest}"
 
 
 def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
@@ -245,6 +314,7 @@ def _evaluate(flags: argparse.Namespace) -> int:
     utterances = read_corpus(
         flags.corpus, flags.root, flags.cache, allow_partial=flags.allow_partial
     )
+    utterances, _ = _with_words(flags, utterances, flags.min_transcript_confidence)
     judged = evaluate(utterances, Stser.load(flags.checkpoint), adaptation=flags.adaptation)
     sys.stdout.write(report(figures(judged)))
     flags.out.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,9 @@ from stser_core.labels import EMOTIONS
 
 _STYLE: Final[dict[Any, Any]] = {"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "stser"}
 
+_COLUMNS: Final = 4
+"""Matrices beside each other."""
+
 
 def draw_confusions(path: Path, counts: Mapping[str, NDArray[np.int64]]) -> None:
     """One matrix a row of the tables: share of each true class (down) judged as each (across).
@@ -24,16 +27,18 @@ def draw_confusions(path: Path, counts: Mapping[str, NDArray[np.int64]]) -> None
         counts: By name, ``(classes, classes)``.
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(3.1 * len(counts), 3.2), layout="constrained")
-        for place, (name, matrix) in enumerate(counts.items(), start=1):
-            axes = figure.add_subplot(1, len(counts), place)
+        columns = min(len(counts), _COLUMNS)
+        rows = -(-len(counts) // columns)
+        figure = Figure(figsize=(3.1 * columns, 3.2 * rows), layout="constrained")
+        for place, (name, matrix) in enumerate(counts.items()):
+            axes = figure.add_subplot(rows, columns, place + 1)
             shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
             axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
             ticks = [emotion.value for emotion in EMOTIONS]
             axes.set_xticks(range(len(ticks)), ticks)
             axes.set_yticks(range(len(ticks)), ticks)
             axes.set(title=name, xlabel="judged")
-            if place == 1:
+            if place % columns == 0:
                 axes.set_ylabel("true")
             for (row, column), share in np.ndenumerate(shares):
                 ink = "white" if share > 0.5 else "black"
@@ -73,7 +78,8 @@ def draw_bars(path: Path, rows: Sequence[str], bars: Mapping[str, Sequence[float
         bars: By series, one height a group; NaN leaves a gap.
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(max(5.0, 0.8 * len(rows) + 2), 3.2), layout="constrained")
+        width = max(5.0, 0.14 * len(rows) * len(bars) + 2)
+        figure = Figure(figsize=(width, 3.4), layout="constrained")
         axes = figure.add_subplot()
         width = 0.8 / len(bars)
         for place, (name, heights) in enumerate(bars.items()):
@@ -81,7 +87,7 @@ def draw_bars(path: Path, rows: Sequence[str], bars: Mapping[str, Sequence[float
             axes.bar(at, heights, width, label=name)
         axes.set_xticks(range(len(rows)), rows, rotation=30, ha="right")
         axes.set(ylim=(0, 1), ylabel="UA")
-        figure.legend(loc="outside upper center", ncols=len(bars))
+        figure.legend(loc="outside upper center", ncols=min(len(bars), _COLUMNS))
         _save(figure, path)
 
 

@@ -22,13 +22,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from stser_core.fusion import StserModel
 from stser_core.labels import EMOTIONS
 from stser_core.sizes import StserSettings
+from training.baseline import session_baseline
 from training.compute import Compute
 from training.errors import TrainingError
 from training.folds import Fold, session_folds
 from training.front_end import extract
 from training.paired_data import PairedData
 from training.paper_training import Keep, Tested, train_fold
-from training.run_record import RECORD, begin, corpus_hash, write_whole
+from training.run_record import RECORD, begin, describe_corpus, write_whole
 from training.settings import PaperSettings
 from training.speech_data import SpeechData
 from training.text_encoder import TextEncoder
@@ -104,6 +105,31 @@ def run_folds(
     return [json.loads(_path(run, place).read_text("utf-8")) for place in range(len(folds))]
 
 
+def run_baseline(
+    utterances: Sequence[Utterance], settings: PaperSettings, root: Path, cache: Path
+) -> list[dict[str, Any]]:
+    """The baselines on the same folds: each fold's test utterances, with what they were taken for.
+
+    Raises:
+        CorpusError: The utterances do not make folds by session, or audio cannot be decoded.
+    """
+    folds = session_folds(utterances, settings.validation_share, settings.seed)
+    judged = session_baseline(utterances, folds, cache)
+    return [
+        {
+            "session": utterances[fold.test[0]].session,
+            "test": [
+                {
+                    **_of_utterance(utterances[index], root),
+                    "baseline": {name: labels[row] for name, labels in by_name.items()},
+                }
+                for row, index in enumerate(fold.test)
+            ],
+        }
+        for fold, by_name in zip(folds, judged, strict=True)
+    ]
+
+
 def _path(run: PaperRun, place: int) -> Path:
     return run.out / f"fold-{place + 1}.json"
 
@@ -114,7 +140,7 @@ def _describe(
     """All that the result depends on."""
     return {
         "settings": dataclasses.asdict(settings),
-        "corpus": {"utterances": len(utterances), "hash": corpus_hash(utterances, run.root)},
+        "corpus": describe_corpus(utterances, run.root),
         "words": run.words,
         "text_encoder": encoder.digest,
         "device": run.compute.device.type,
@@ -159,10 +185,6 @@ def read_data(
 def _record(
     utterances: Sequence[Utterance], fold: Fold, tested: Tested, root: Path
 ) -> dict[str, Any]:
-    def path_of(index: int) -> str:
-        audio = utterances[index].audio
-        return "" if audio is None else audio.relative_to(root).as_posix()
-
     return {
         "session": utterances[fold.test[0]].session,
         "labels": [emotion.value for emotion in EMOTIONS],
@@ -172,9 +194,7 @@ def _record(
         "curves": [dataclasses.asdict(epoch) for epoch in tested.curves],
         "test": [
             {
-                "path": path_of(index),
-                "speaker": utterances[index].speaker,
-                "label": utterances[index].label.value,
+                **_of_utterance(utterances[index], root),
                 "posteriors": {
                     name: values[row].tolist() for name, values in tested.posteriors.items()
                 },
@@ -182,3 +202,9 @@ def _record(
             for row, index in enumerate(fold.test)
         ],
     }
+
+
+def _of_utterance(utterance: Utterance, root: Path) -> dict[str, str]:
+    audio = utterance.audio
+    path = "" if audio is None else audio.relative_to(root).as_posix()
+    return {"path": path, "speaker": utterance.speaker, "label": utterance.label.value}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from stser_core.labels import EMOTIONS
 from training.figures import draw_bars, draw_confusions, draw_curves
 from training.metrics import confusion, unweighted_accuracy, weighted_accuracy
-from training.paper_training import ROWS
 from training.run_record import write_whole
 
 PUBLISHED: Final = {
@@ -30,6 +30,8 @@ PUBLISHED: Final = {
 
 Fold = Mapping[str, Any]
 """A fold as ``fold-N.json`` holds it."""
+Counts = Mapping[str, NDArray[np.int64]]
+"""Confusion matrices by row of the tables."""
 Table = list[list[str]]
 """Rows of cells, the head first."""
 
@@ -50,92 +52,134 @@ class Spread:
         return f"{self.mean:.2f} ± {self.deviation:.2f}"
 
 
+def with_baseline(folds: Sequence[Fold], baseline: Sequence[Fold]) -> list[Fold]:
+    """Folds of STSER whose test utterances also hold what each baseline took them for."""
+    return [
+        {
+            **fold,
+            "test": [
+                {**each, "baseline": other["baseline"]}
+                for each, other in zip(fold["test"], theirs["test"], strict=True)
+            ],
+        }
+        for fold, theirs in zip(folds, baseline, strict=True)
+    ]
+
+
 def write_report(folds: Sequence[Fold], out: Path) -> str:
     """Write all tables and pictures into the results folder.
 
     Args:
-        folds: All folds of the run.
+        folds: All folds of the run, with their baselines.
         out: Its folder.
 
     Returns:
         Tables 1 and 2 as Markdown, as ``tables.md`` holds them.
     """
-    by_fold = [fold_counts(fold) for fold in folds]
-    total = {name: np.sum([counts[name] for counts in by_fold], axis=0) for name in ROWS}
-    tables = {
-        "table1": table_1(by_fold),
-        "table2": table_2(by_fold),
-        "folds": fold_table(folds, by_fold),
-        "speakers": speaker_table(folds),
-        "curves": curve_table(folds),
-        **{f"confusion-{name}": confusion_table(counts) for name, counts in total.items()},
-    }
-    for name, table in tables.items():
+    by_fold = _write_common(folds, out)
+    for name, table in (("table2", table_2(by_fold)), ("curves", curve_table(folds))):
         write_whole(out / f"{name}.csv", as_csv(table))
-    draw_confusions(out / "confusion", total)
     draw_curves(out / "curves", _curves(folds))
-    _draw_speakers(out / "speakers", tables["speakers"])
-    write_whole(out / "results.json", json.dumps(_figures(by_fold), indent=1) + "\n")
     text = (
-        "Table 1. Five folds by session: mean and deviation over the folds, in percent.\n\n"
-        f"{as_markdown(tables['table1'])}\n"
+        f"Table 1. {_HEAD.format(len(folds))}\n\n{as_markdown(table_1(by_fold))}\n"
         "Table 2. Published (Chen and Zhao) beside ours, in percent.\n\n"
-        f"{as_markdown(tables['table2'])}"
+        f"{as_markdown(table_2(by_fold))}"
     )
     write_whole(out / "tables.md", text)
     return text
 
 
-def fold_counts(fold: Fold) -> dict[str, NDArray[np.int64]]:
+def write_baseline_report(folds: Sequence[Fold], out: Path) -> str:
+    """Write the baselines' tables and pictures into a folder of their own.
+
+    Args:
+        folds: Without posteriors of STSER.
+        out: The folder.
+
+    Returns:
+        Their rows of Table 1 as Markdown, as ``tables.md`` holds them.
+    """
+    text = f"Baselines. {_HEAD.format(len(folds))}\n\n{as_markdown(table_1(_write_common(folds, out)))}"
+    write_whole(out / "tables.md", text)
+    return text
+
+
+_HEAD: Final = "{} folds by session: mean and deviation over the folds, in percent."
+
+
+def _write_common(folds: Sequence[Fold], out: Path) -> list[Counts]:
+    """Write what both reports hold; returns the counts of each fold."""
+    by_fold = [fold_counts(fold) for fold in folds]
+    total = {name: np.sum([counts[name] for counts in by_fold], axis=0) for name in by_fold[0]}
+    tables = {
+        "table1": table_1(by_fold),
+        "folds": fold_table(folds, by_fold),
+        "speakers": speaker_table(folds),
+        **{f"confusion-{_slug(name)}": confusion_table(counts) for name, counts in total.items()},
+    }
+    for name, table in tables.items():
+        write_whole(out / f"{name}.csv", as_csv(table))
+    draw_confusions(out / "confusion", total)
+    _draw_speakers(out / "speakers", tables["speakers"])
+    write_whole(out / "results.json", json.dumps(_figures(by_fold), indent=1) + "\n")
+    return by_fold
+
+
+def fold_counts(fold: Fold) -> Counts:
     """Confusion matrix of each row of the tables on the test session."""
     return _counts(fold["test"])
 
 
-def _counts(tested: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.int64]]:
+def _counts(tested: Sequence[Mapping[str, Any]]) -> Counts:
     labels = [emotion.value for emotion in EMOTIONS]
     truth = np.array([labels.index(each["label"]) for each in tested], np.int64)
-    return {
-        name: confusion(truth, np.array([each["posteriors"][name] for each in tested]).argmax(1))
-        for name in ROWS
+    judged = {
+        name: [int(np.argmax(each["posteriors"][name])) for each in tested]
+        for name in tested[0].get("posteriors", ())
     }
+    for name in tested[0]["baseline"]:
+        judged[name] = [labels.index(each["baseline"][name]) for each in tested]
+    return {name: confusion(truth, np.array(classes)) for name, classes in judged.items()}
 
 
-def _spreads(
-    by_fold: Sequence[Mapping[str, NDArray[np.int64]]], name: str
-) -> tuple[Spread, Spread]:
+def _slug(name: str) -> str:
+    """A name as part of a file's name."""
+    return re.sub(r"[^A-Za-z]+", "-", name)
+
+
+def _spreads(by_fold: Sequence[Counts], name: str) -> tuple[Spread, Spread]:
     return (
         Spread.of([weighted_accuracy(counts[name]) for counts in by_fold]),
         Spread.of([unweighted_accuracy(counts[name]) for counts in by_fold]),
     )
 
 
-def table_1(by_fold: Sequence[Mapping[str, NDArray[np.int64]]]) -> Table:
-    """The paper's Table 1: speech, text, bimodal and STSER, WA and UA."""
-    rows = [[name, *map(str, _spreads(by_fold, name))] for name in ROWS]
+def table_1(by_fold: Sequence[Counts]) -> Table:
+    """The paper's Table 1: speech, text, bimodal and STSER, WA and UA; below them the baselines."""
+    rows = [[name, *map(str, _spreads(by_fold, name))] for name in by_fold[0]]
     return [["model", "WA", "UA"], *rows]
 
 
-def table_2(by_fold: Sequence[Mapping[str, NDArray[np.int64]]]) -> Table:
-    """The paper's Table 2: published figures beside ours, and the difference."""
+def table_2(by_fold: Sequence[Counts]) -> Table:
+    """The paper's Table 2: published figures beside ours, and the difference; then the baselines."""
     rows = []
-    for name in ROWS:
-        published = PUBLISHED[name]
-        ours = [spread.mean for spread in _spreads(by_fold, name)]
-        cells = [
-            cell
-            for theirs, own in zip(published, ours, strict=True)
-            for cell in (f"{theirs:.2f}", f"{own:.2f}", f"{own - theirs:+.2f}")
-        ]
+    for name in by_fold[0]:
+        published = PUBLISHED.get(name, (None, None))
+        cells = []
+        for spread, theirs in zip(_spreads(by_fold, name), published, strict=True):
+            paper = "" if theirs is None else f"{theirs:.2f}"
+            difference = "" if theirs is None else f"{spread.mean - theirs:+.2f}"
+            cells += [paper, f"{spread.mean:.2f}", difference]
         rows.append([name, *cells])
     return [["model", *(f"{m} {w}" for m in ("WA", "UA") for w in ("paper", "ours", "+/-"))], *rows]
 
 
-def fold_table(folds: Sequence[Fold], by_fold: Sequence[Mapping[str, NDArray[np.int64]]]) -> Table:
+def fold_table(folds: Sequence[Fold], by_fold: Sequence[Counts]) -> Table:
     """WA and UA of each fold, 0 to 1."""
     rows = [
         [fold["session"], name, *_scores(counts[name])]
         for fold, counts in zip(folds, by_fold, strict=True)
-        for name in ROWS
+        for name in counts
     ]
     return [["test_session", "model", "utterances", "WA", "UA"], *rows]
 
@@ -205,15 +249,16 @@ def _curves(folds: Sequence[Fold]) -> dict[str, list[tuple[str, list[float], lis
 
 def _draw_speakers(path: Path, table: Table) -> None:
     speakers = list(dict.fromkeys(row[0] for row in table[1:]))
-    bars = {name: [float(row[4]) for row in table[1:] if row[1] == name] for name in ROWS}
+    names = dict.fromkeys(row[1] for row in table[1:])
+    bars = {name: [float(row[4]) for row in table[1:] if row[1] == name] for name in names}
     draw_bars(path, speakers, bars)
 
 
-def _figures(by_fold: Sequence[Mapping[str, NDArray[np.int64]]]) -> dict[str, Any]:
+def _figures(by_fold: Sequence[Counts]) -> dict[str, Any]:
     return {
         name: {
             measure: {"mean": round(spread.mean, 4), "deviation": round(spread.deviation, 4)}
             for measure, spread in zip(("WA", "UA"), _spreads(by_fold, name), strict=True)
         }
-        for name in ROWS
+        for name in by_fold[0]
     }

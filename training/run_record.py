@@ -40,6 +40,11 @@ def corpus_hash(utterances: Sequence[Utterance], root: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def describe_corpus(utterances: Sequence[Utterance], root: Path) -> dict[str, Any]:
+    """How many utterances a run was on, and exactly which."""
+    return {"utterances": len(utterances), "hash": corpus_hash(utterances, root)}
+
+
 def versions() -> dict[str, str]:
     """Of Python and of the packages that decide the numbers."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}

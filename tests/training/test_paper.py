@@ -9,7 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from stser_core.labels import EMOTIONS
 from tests.training.iemocap_folder import write_small
@@ -30,6 +35,7 @@ hidden = 8
 heads = 4
 """
 ROWS = ["speech", "text", "bimodal", "STSER"]
+BASELINES = ["eGeMAPS + SVM", "eGeMAPS + SVM, speaker known", "TF-IDF + logistic regression"]
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +95,12 @@ def test_the_tables_are_the_mean_and_deviation_of_the_folds_as_scikit_learn_coun
         for name in ROWS:
             said = [EMOTIONS[int(np.argmax(e["posteriors"][name]))].value for e in fold["test"]]
             by_row[name].append((accuracy_score(truth, said), balanced_accuracy_score(truth, said)))
-    for row in table(results / "table1.csv"):
+    for row in table(results / "table1.csv")[:4]:
         values = 100 * np.array(by_row[row["model"]])
         mean, deviation = values.mean(axis=0), values.std(axis=0)
         assert row["WA"] == f"{mean[0]:.2f} ± {deviation[0]:.2f}"
         assert row["UA"] == f"{mean[1]:.2f} ± {deviation[1]:.2f}"
-    assert [row["model"] for row in table(results / "table1.csv")] == ROWS
+    assert [row["model"] for row in table(results / "table1.csv")] == ROWS + BASELINES
 
 
 def test_words_that_give_the_emotion_away_are_learnt(results: Path) -> None:
@@ -106,7 +112,8 @@ def test_words_that_give_the_emotion_away_are_learnt(results: Path) -> None:
 def test_the_published_rows_stand_beside_ours(results: Path) -> None:
     rows = table(results / "table2.csv")
     published = [(row["model"], row["WA paper"], row["UA paper"]) for row in rows]
-    assert published == [
+    assert published[4:] == [(name, "", "") for name in BASELINES]
+    assert published[:4] == [
         ("speech", "53.35", "55.00"),
         ("text", "59.32", "59.40"),
         ("bimodal", "70.83", "71.70"),
@@ -114,6 +121,46 @@ def test_the_published_rows_stand_beside_ours(results: Path) -> None:
     ]
     ours = {row["model"]: row["WA"].split()[0] for row in table(results / "table1.csv")}
     assert {row["model"]: row["WA ours"] for row in rows} == ours
+
+
+def test_the_baselines_are_scikit_learns_on_the_same_folds(results: Path, corpus: Path) -> None:
+    utterances = read_iemocap(corpus, allow_partial=True)
+    (kept,) = (results.parent / "cache").glob("egemaps-*.npy")
+    features = np.load(kept)
+    assert features.shape == (75, 88)
+    labels = np.array([u.label.value for u in utterances])
+    texts = [u.text or "" for u in utterances]
+    known = features.copy()
+    for speaker in {u.speaker for u in utterances}:
+        own = [i for i, u in enumerate(utterances) if u.speaker == speaker]
+        known[own] = StandardScaler().fit_transform(features[own])
+    scores: dict[str, list[float]] = {name: [] for name in BASELINES}
+    for fold in session_folds(utterances, 0.2, seed=1):
+        train, test = [*fold.train, *fold.validation], list(fold.test)
+        for name, values in zip(BASELINES, (features, known), strict=False):
+            machine = make_pipeline(StandardScaler(), SVC(C=3.0, class_weight="balanced"))
+            machine.fit(values[train], labels[train])
+            said = machine.predict(values[test])
+            scores[name].append(balanced_accuracy_score(labels[test], said))
+        words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+        reader = make_pipeline(words, LogisticRegression(C=3.0, class_weight="balanced"))
+        reader.fit([texts[i] for i in train], labels[train])
+        said = reader.predict([texts[i] for i in test])
+        scores[BASELINES[2]].append(balanced_accuracy_score(labels[test], said))
+    figures = json.loads((results / "results.json").read_text("utf-8"))
+    for name, values in scores.items():
+        assert figures[name]["UA"]["mean"] == pytest.approx(100 * np.mean(values), abs=0.01)
+        assert figures[name]["UA"]["deviation"] == pytest.approx(100 * np.std(values), abs=0.01)
+
+
+def test_the_baseline_alone_gives_the_rows_that_stand_below_ours(
+    results: Path, corpus: Path, tmp_path: Path
+) -> None:
+    flags = ["--root", corpus, "--out", tmp_path / "out", "--cache", results.parent / "cache"]
+    command = ["baseline", "--corpus", "iemocap", "--allow-partial", *map(str, flags)]
+    assert main(command) == 0
+    assert table(tmp_path / "out" / "table1.csv") == table(results / "table1.csv")[4:]
+    assert (tmp_path / "out" / "confusion.png").is_file()
 
 
 def test_stser_is_the_average_of_the_three_posteriors(results: Path) -> None:
