@@ -8,11 +8,12 @@ AUDIT_VENV := .venv-audit
 AUDITORS := uv==0.13.9 pip-audit==2.10.1 bandit==1.9.4
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 RUN_PACKAGES := libportaudio2
-TEST_PACKAGES := libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto mosquitto-clients openssl flite sox ffmpeg chromium
+RECOGNISER_PACKAGES := libfst-tools flite espeak-ng festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts
+TEST_PACKAGES := libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto mosquitto-clients openssl sox ffmpeg chromium $(RECOGNISER_PACKAGES)
 PINS := constraints.txt requirements.lock setup/build.lock
 SOURCES := $(shell git ls-files config stser_core monitor training 2>/dev/null)
 
-.PHONY: run test lint types check bench fuzz soak text-model audit lock dashboard dashboard-check clean
+.PHONY: run test lint types check recogniser bench fuzz soak text-model audit lock dashboard dashboard-check clean
 
 run: $(VENV)/installed
 	@$(VENV)/bin/stser-monitor $(ARGS)
@@ -39,6 +40,12 @@ dashboard-check: dashboard/node_modules/installed
 dashboard/node_modules/installed: dashboard/package-lock.json
 	@cd dashboard && npm ci --silent --no-audit --no-fund
 	@touch $@
+
+# The embedded recogniser from the corpora below $STSER_DATA, and its figures; goes on where it was stopped.
+recogniser: $(TEST_VENV)/installed
+	@./setup/packages $(RECOGNISER_PACKAGES)
+	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train recogniser build $(ARGS)
+	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train recogniser evaluate --out docs/results/recogniser.md
 
 bench: $(TEST_VENV)/installed
 	@$(ONE_THREAD) $(TEST_VENV)/bin/python -m bench $(ARGS)

@@ -19,7 +19,12 @@ MAY_IMPORT = {
 ONLY_HOME = {
     "sounddevice": {"monitor/portaudio.py"},
     # Twice, because training hears corpora as the monitor hears people, and neither imports the other.
-    "vosk": {"monitor/asr.py", "training/transcripts.py", "training/recognised.py"},
+    "vosk": {
+        "monitor/asr.py",
+        "training/transcripts.py",
+        "training/recognised.py",
+        "training/recogniser/evaluation.py",
+    },
     # ... and the client, which is for other programs
     "websockets": {
         *("monitor/publish/websocket.py", "monitor/publish/connection.py"),
@@ -31,6 +36,8 @@ ONLY_HOME = {
     "tokenizers": {"stser_core/text.py"},
     "matplotlib": {"training/figures.py"},
     "accelerate": {"training/compute.py"},
+    "kaldi_native_fbank": {"training/recogniser/features.py"},
+    "pocketsphinx": {"training/recogniser/lexicon.py"},
 }
 STANDS_ALONE = "monitor/client.py"
 TORCH_FREE = {"config", "monitor"}

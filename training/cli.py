@@ -14,6 +14,8 @@ from config.loader import SettingsError, load
 from stser_core.errors import StserError
 from training.corpora import READERS, read_corpus
 from training.errors import TrainingError
+from training.recogniser.cli import add_command as add_recogniser_command
+from training.recogniser.cli import run as run_recogniser
 from training.settings import OpenSettings, PaperSettings
 from training.utterance import Utterance
 
@@ -62,6 +64,56 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="the teacher's opinions of the sentences, as distil writes them",
     )
+    _add_distillation(commands, shared)
+    _add_crossval(commands, shared)
+    baseline = commands.add_parser(
+        "baseline", parents=[shared], help="openSMILE + SVM and TF-IDF on the same folds"
+    )
+    baseline.add_argument("--corpus", choices=["open", "iemocap"], default="open")
+    baseline.add_argument(
+        "--allow-partial", action="store_true", help="go on with a part of IEMOCAP"
+    )
+    baseline.add_argument("--out", type=Path, required=True, help="folder of the results")
+    _add_words(baseline)
+    evaluate = commands.add_parser(
+        "evaluate", parents=[shared], help="a checkpoint on a corpus, judged as the monitor does"
+    )
+    evaluate.add_argument("--checkpoint", type=Path, help="default: the packaged one")
+    evaluate.add_argument(
+        "--corpus",
+        choices=["csv", *READERS, "meld"],
+        default="csv",
+        help="layout of --root: csv = manifest.csv, else the corpus as released",
+    )
+    evaluate.add_argument(
+        "--allow-partial", action="store_true", help="go on with a part of the corpus"
+    )
+    evaluate.add_argument(
+        "--no-adaptation",
+        dest="adaptation",
+        action="store_false",
+        help="judge each utterance as the first of its speaker",
+    )
+    evaluate.add_argument("--out", type=Path, required=True, help="CSV file of all predictions")
+    _add_words(evaluate)
+    evaluate.add_argument(
+        "--min-transcript-confidence",
+        type=float,
+        default=MIN_TRANSCRIPT_CONFIDENCE,
+        help="with --transcripts vosk: a transcript below it is not read, as in the monitor "
+        f"(default: {MIN_TRANSCRIPT_CONFIDENCE:g})",
+    )
+    add_recogniser_command(commands, shared)
+    tables = commands.add_parser("tables", parents=[shared], help="all figures as Markdown")
+    tables.add_argument("--crossval", type=Path, required=True, help="folder of its results")
+    tables.add_argument("--baseline", type=Path, required=True, help="folder of its results")
+    tables.add_argument("--out", type=Path, required=True, help="Markdown file to write")
+    return flags
+
+
+def _add_distillation(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
     distil = commands.add_parser(
         "distil",
         parents=[shared],
@@ -90,6 +142,11 @@ def parser() -> argparse.ArgumentParser:
     )
     heard.add_argument("--corpus", type=Path, required=True, help="CSV file below --root")
     heard.add_argument("--out", type=Path, required=True, help="folder for manifest.csv")
+
+
+def _add_crossval(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
     crossval = commands.add_parser(
         "crossval",
         parents=[shared],
@@ -132,48 +189,6 @@ def parser() -> argparse.ArgumentParser:
         "--checkpoint", type=Path, help="gives the text branch; default: the packaged one"
     )
     _add_words(crossval)
-    baseline = commands.add_parser(
-        "baseline", parents=[shared], help="openSMILE + SVM and TF-IDF on the same folds"
-    )
-    baseline.add_argument("--corpus", choices=["open", "iemocap"], default="open")
-    baseline.add_argument(
-        "--allow-partial", action="store_true", help="go on with a part of IEMOCAP"
-    )
-    baseline.add_argument("--out", type=Path, required=True, help="folder of the results")
-    _add_words(baseline)
-    evaluate = commands.add_parser(
-        "evaluate", parents=[shared], help="a checkpoint on a corpus, judged as the monitor does"
-    )
-    evaluate.add_argument("--checkpoint", type=Path, help="default: the packaged one")
-    evaluate.add_argument(
-        "--corpus",
-        choices=["csv", *READERS, "meld"],
-        default="csv",
-        help="layout of --root: csv = manifest.csv, else the corpus as released",
-    )
-    evaluate.add_argument(
-        "--allow-partial", action="store_true", help="go on with a part of the corpus"
-    )
-    evaluate.add_argument(
-        "--no-adaptation",
-        dest="adaptation",
-        action="store_false",
-        help="judge each utterance as the first of its speaker",
-    )
-    evaluate.add_argument("--out", type=Path, required=True, help="CSV file of all predictions")
-    _add_words(evaluate)
-    evaluate.add_argument(
-        "--min-transcript-confidence",
-        type=float,
-        default=MIN_TRANSCRIPT_CONFIDENCE,
-        help="with --transcripts vosk: a transcript below it is not read, as in the monitor "
-        f"(default: {MIN_TRANSCRIPT_CONFIDENCE:g})",
-    )
-    tables = commands.add_parser("tables", parents=[shared], help="all figures as Markdown")
-    tables.add_argument("--crossval", type=Path, required=True, help="folder of its results")
-    tables.add_argument("--baseline", type=Path, required=True, help="folder of its results")
-    tables.add_argument("--out", type=Path, required=True, help="Markdown file to write")
-    return flags
 
 
 def _add_words(command: argparse.ArgumentParser) -> None:
@@ -202,6 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         if flags.command == "evaluate":
             return _evaluate(flags)
+        if flags.command == "recogniser":
+            _prepare_torch()
+            return run_recogniser(flags)
         if flags.command in {"crossval", "baseline"} and flags.corpus == "iemocap":
             run = _paper if flags.command == "crossval" else _paper_baseline
             return run(flags, load(flags.config or PAPER_SETTINGS, PaperSettings))

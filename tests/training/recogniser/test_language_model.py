@@ -1,0 +1,85 @@
+"""What the n-gram model promises: probabilities that sum to one, back-off, and few n-grams."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from training.recogniser.language_model import (
+    END,
+    UNKNOWN,
+    LanguageModel,
+    language_model,
+    ngram_counts,
+)
+from training.recogniser.settings import LanguageSettings
+
+SAID = [
+    tuple(text.split())
+    for text in (
+        "i am happy",
+        "i am sad",
+        "i am so happy",
+        "you are so sad",
+        "are you happy",
+        "you are late today",
+    )
+] * 3
+WORDS = sorted({word for words in SAID for word in words} - {"late"})
+
+
+def model(max_ngrams: int = 1000, min_counts: tuple[float, ...] = (0, 0, 0)) -> LanguageModel:
+    settings = LanguageSettings(max_ngrams=max_ngrams, min_counts=min_counts)
+    return language_model(ngram_counts({"talk": SAID}, {}, WORDS, 3), settings)
+
+
+@pytest.mark.parametrize("max_ngrams", [1000, 12, 1])
+@pytest.mark.parametrize(
+    "history", [("<s>",), ("<s>", "i"), ("i", "am"), ("am", "so"), ("sad", "sad"), ("so", "late")]
+)
+def test_probabilities_of_all_words_after_a_history_sum_to_one(
+    history: tuple[str, ...], max_ngrams: int
+) -> None:
+    one = model(max_ngrams)
+    total = sum(math.exp(one.log_probability(w, history)) for w in [*WORDS, UNKNOWN, END])
+    assert total == pytest.approx(1.0, abs=1e-3)
+
+
+def test_what_was_said_is_likelier_than_what_was_not() -> None:
+    one = model()
+    assert one.log_probability("am", ("<s>", "i")) > one.log_probability("are", ("<s>", "i"))
+    assert one.perplexity(SAID) < one.perplexity([words[::-1] for words in SAID])
+
+
+def test_a_word_outside_the_vocabulary_counts_as_unknown() -> None:
+    one = model()
+    assert one.log_probability("late", ("you", "are")) == one.log_probability(
+        "hippopotamus", ("you", "are")
+    )
+    assert (UNKNOWN,) in one.probability
+
+
+def test_the_n_grams_that_are_kept_are_those_that_matter() -> None:
+    few, all_of_them = model(max_ngrams=12), model()
+    kept = {ngram for ngram in few.probability if len(ngram) > 1}
+    assert 12 <= len(kept) <= 13
+    assert all(ngram[:-1] in kept for ngram in kept if len(ngram) == 3)
+    assert (
+        all_of_them.perplexity(SAID) < few.perplexity(SAID) < model(max_ngrams=1).perplexity(SAID)
+    )
+
+
+def test_a_rare_n_gram_is_dropped_and_its_probability_given_to_shorter_ones() -> None:
+    rare = [*SAID, ("happy", "today")]
+    counts = ngram_counts({"talk": rare}, {}, WORDS, 3)
+    kept = language_model(counts, LanguageSettings(min_counts=(0, 2, 2), max_ngrams=1000))
+    assert ("happy", "today") not in kept.probability
+    total = sum(math.exp(kept.log_probability(w, ("happy",))) for w in [*WORDS, UNKNOWN, END])
+    assert total == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_corpus_counts_by_its_weight() -> None:
+    counts = ngram_counts({"a": [("yes",)], "b": [("no",)]}, {"a": 4.0, "b": 0.5}, ["yes", "no"], 2)
+    assert counts[0] == {("yes",): 4.0, ("no",): 0.5, (END,): 4.5}
+    assert counts[1]["<s>", "yes"] == 4.0

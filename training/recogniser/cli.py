@@ -1,0 +1,52 @@
+"""``stser-train recogniser``: the embedded recogniser, built and measured."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Final
+
+from config.loader import load
+from training.recogniser.settings import RecogniserSettings
+
+SETTINGS: Final = Path(__file__).parents[2] / "config" / "train_recogniser.toml"
+EMBEDDED: Final = Path(__file__).parents[2] / "monitor" / "recogniser"
+
+
+def add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """The flags of ``recogniser build`` and ``recogniser evaluate``."""
+    recogniser = commands.add_parser("recogniser", help="the embedded English recogniser")
+    steps = recogniser.add_subparsers(dest="step", required=True)
+    build = steps.add_parser("build", parents=[shared], help="from corpora to a Vosk model")
+    build.add_argument("--run", type=Path, help="folder of checkpoints; default: in --cache")
+    build.add_argument("--out", type=Path, help="folder of the model; default: the package's")
+    evaluate = steps.add_parser("evaluate", parents=[shared], help="word errors, confidence, speed")
+    evaluate.add_argument(
+        "--model", type=Path, action="append", help="default: the package's; may be repeated"
+    )
+    evaluate.add_argument("--side", choices=["valid", "test"], default="test")
+    evaluate.add_argument("--out", type=Path, help="Markdown page to write, and JSON beside it")
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Run ``build`` or ``evaluate``; returns the exit code."""
+    settings = load(flags.config or SETTINGS, RecogniserSettings)
+    embedded = EMBEDDED / settings.name
+    if flags.step == "build":
+        from training.recogniser.recipe import build
+
+        run_folder = flags.run or flags.cache / f"recogniser-run-{settings.version}"
+        build(flags.root, flags.cache, run_folder, flags.out or embedded, settings)
+        return 0
+    from training.recogniser.evaluation import Recogniser
+    from training.recogniser.report import measure, page
+
+    recognisers = [Recogniser(folder) for folder in flags.model or [embedded]]
+    results = measure(recognisers, flags.root, settings, flags.side)
+    if flags.out is not None:
+        flags.out.write_text(page(results, "stser-train recogniser evaluate"), "utf-8")
+        flags.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    return 0

@@ -1,0 +1,187 @@
+"""What Vosk itself makes of a model: word errors, confidence, speed, and what the words are worth."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import vosk
+from numpy.typing import NDArray
+
+from stser_core.audio import float_to_pcm16
+from training.errors import TrainingError
+from training.recogniser.features import SAMPLE_RATE_HZ
+from training.recogniser.language_model import UNKNOWN
+from training.recogniser.sentences import Sentence
+
+BLOCK: Final = SAMPLE_RATE_HZ // 10
+"""Samples handed over at a time, as the monitor does."""
+BEFORE_S, AFTER_S = 0.4, 0.6
+"""Quiet room around each utterance, as a segment of the monitor has."""
+LEVEL_DBFS, ROOM_DBFS = -24.0, -70.0
+CONFIDENCE_BINS: Final = 10
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class HeardWord:
+    """A word of a transcript."""
+
+    word: str
+    conf: float
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """An utterance and the words in it."""
+
+    words: Sentence
+    samples: Samples
+    """float32 ``(samples,)`` at 16 kHz."""
+    group: str = ""
+    """What it is counted under besides the whole, such as a speaker or an emotion."""
+
+
+@dataclass(slots=True)
+class Score:
+    """Word errors and confidences of a set."""
+
+    errors: int = 0
+    words: int = 0
+    unknown: int = 0
+    """Words of the reference that the model does not have."""
+    utterances: int = 0
+    exact: int = 0
+    audio_s: float = 0.0
+    work_s: float = 0.0
+    confidences: list[tuple[float, bool]] = field(default_factory=list)
+    """Of each word that was heard, and whether it was said."""
+
+    @property
+    def word_error_rate(self) -> float:
+        return self.errors / max(1, self.words)
+
+    @property
+    def real_time_factor(self) -> float:
+        """Processor time over duration."""
+        return self.work_s / max(1e-9, self.audio_s)
+
+    def calibration_error(self) -> float:
+        """Mean distance of confidence and share of right words, over bins of confidence, by size."""
+        if not self.confidences:
+            return 0.0
+        confidence, right = np.array(self.confidences, float).T
+        bins = np.minimum((confidence * CONFIDENCE_BINS).astype(int), CONFIDENCE_BINS - 1)
+        gaps = [
+            abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean()
+            for b in np.unique(bins)
+        ]
+        return float(np.sum(gaps))
+
+
+class Recogniser:
+    """A Vosk model.
+
+    Raises:
+        TrainingError: Vosk cannot load the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        vosk.SetLogLevel(-1)
+        begun = time.perf_counter()
+        try:
+            self._model = vosk.Model(str(folder))
+        except Exception as error:
+            raise TrainingError(f"{folder}: Vosk cannot load this model ({error}).") from error
+        self.load_s = time.perf_counter() - begun
+        self.folder = folder
+        self.words = frozenset(
+            line.split()[0]
+            for line in (folder / "graph" / "words.txt").read_text("utf-8").splitlines()
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    def recognise(self, samples: Samples) -> list[HeardWord]:
+        """All words of an utterance, ``[unk]`` left out as the monitor does."""
+        recogniser = vosk.KaldiRecognizer(self._model, float(SAMPLE_RATE_HZ))
+        recogniser.SetWords(True)
+        pcm = float_to_pcm16(samples)
+        results = [
+            recogniser.Result()
+            for start in range(0, len(pcm), BLOCK)
+            if recogniser.AcceptWaveform(pcm[start : start + BLOCK].tobytes())
+        ]
+        results.append(recogniser.FinalResult())
+        return [
+            HeardWord(word["word"], word["conf"], word["start"], word["end"])
+            for result in results
+            for word in json.loads(result).get("result", [])
+            if word["word"] != UNKNOWN
+        ]
+
+
+def in_quiet_room(samples: Samples, rng: np.random.Generator) -> Samples:
+    """The utterance at a usual level with a quiet room before, after and under it."""
+    level = np.sqrt(np.mean(np.square(samples, dtype=np.float64))) + 1e-9
+    loud = samples * (10 ** (LEVEL_DBFS / 20) / level)
+    around = (round(BEFORE_S * SAMPLE_RATE_HZ), round(AFTER_S * SAMPLE_RATE_HZ))
+    framed = np.pad(loud, around)
+    noise = rng.standard_normal(len(framed)) * 10 ** (ROOM_DBFS / 20)
+    return np.clip(framed + noise, -1, 1).astype(np.float32)
+
+
+def score(recogniser: Recogniser, utterances: Iterable[Spoken], seed: int = 0) -> dict[str, Score]:
+    """Recognise a set; the score of the whole is under ``""``, those of its groups by name."""
+    scores: dict[str, Score] = {"": Score()}
+    rng = np.random.default_rng(seed)
+    for spoken in utterances:
+        samples = in_quiet_room(spoken.samples, rng)
+        begun = time.process_time()
+        heard = recogniser.recognise(samples)
+        work_s = time.process_time() - begun
+        errors, right = alignment(spoken.words, [word.word for word in heard])
+        for name in {"", spoken.group}:
+            one = scores.setdefault(name, Score())
+            one.errors += errors
+            one.words += len(spoken.words)
+            one.unknown += sum(word not in recogniser.words for word in spoken.words)
+            one.utterances += 1
+            one.exact += errors == 0
+            one.audio_s += len(samples) / SAMPLE_RATE_HZ
+            one.work_s += work_s
+            one.confidences += [(word.conf, ok) for word, ok in zip(heard, right, strict=True)]
+    return scores
+
+
+def alignment(said: Sequence[str], heard: Sequence[str]) -> tuple[int, list[bool]]:
+    """Fewest substitutions, insertions and deletions, and whether each word that was heard is right."""
+    cost = np.zeros((len(said) + 1, len(heard) + 1), int)
+    cost[:, 0], cost[0] = np.arange(len(said) + 1), np.arange(len(heard) + 1)
+    for i, word in enumerate(said, 1):
+        for j, other in enumerate(heard, 1):
+            cost[i, j] = min(
+                cost[i - 1, j - 1] + (word != other), cost[i - 1, j] + 1, cost[i, j - 1] + 1
+            )
+    right = [False] * len(heard)
+    i, j = len(said), len(heard)
+    while i and j:
+        same = said[i - 1] == heard[j - 1]
+        if cost[i, j] == cost[i - 1, j - 1] + (not same):
+            right[j - 1] = same
+            i, j = i - 1, j - 1
+        elif cost[i, j] == cost[i - 1, j] + 1:
+            i -= 1
+        else:
+            j -= 1
+    return int(cost[-1, -1]), right

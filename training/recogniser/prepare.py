@@ -1,0 +1,154 @@
+"""Corpora to what training reads: sentences, and features of recordings and of synthesised speech.
+
+Each part is a file of its own in the cache, so that preparation goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from training.front_end import load_audio
+from training.recogniser.features import SAMPLE_RATE_HZ, Features, Spoken, log_mel, write_features
+from training.recogniser.sentences import Sentence, read_sentences
+from training.recogniser.settings import RecogniserSettings
+from training.recogniser.speech import Recording, Split, read_recordings, split_of
+from training.recogniser.styles import drawn, styled_log_mel
+from training.recogniser.synthesis import chosen, lines, spoken
+
+logger = logging.getLogger(__name__)
+
+DIALOGUE_TESTS: dict[str, tuple[str, ...]] = {
+    "valid": ("dailydialog/dev.csv",),
+    "test": ("meld_text/dev.csv",),
+}
+"""Sentences of the synthesised dialogue: neither side shares a corpus with the other, or with training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What there is to learn from, before anything is computed."""
+
+    recordings: dict[Split, list[Recording]]
+    said: dict[str, list[Sentence]]
+    """Training sentences by corpus; the training recordings' own are under ``read``."""
+
+
+def material(root: Path, settings: RecogniserSettings) -> Material:
+    """Read all transcripts and text corpora.
+
+    Raises:
+        CorpusError: A corpus is missing or damaged.
+    """
+    speech = settings.speech
+    recordings: dict[Split, list[Recording]] = {"train": [], "valid": [], "test": []}
+    for corpus in speech.corpora:
+        for recording in read_recordings(root / corpus):
+            side = split_of(
+                recording, speech.valid_speakers, speech.test_speakers, speech.by_prompt
+            )
+            recordings[side].append(recording)
+    said = {
+        corpus: list(read_sentences(root / corpus / "train.csv"))
+        for corpus in settings.language.corpora
+    }
+    said["read"] = [recording.words for recording in recordings["train"]]
+    return Material(recordings, said)
+
+
+def cache_folder(cache: Path, settings: RecogniserSettings) -> Path:
+    """Features depend on the speech settings and the seed only, and are shared by all else."""
+    key = hashlib.sha256(repr((settings.speech, settings.seed)).encode()).hexdigest()[:12]
+    return cache / f"recogniser-{key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Where the features lie."""
+
+    folder: Path
+    styles: int
+
+    def part(self, *names: str) -> Features:
+        return Features(self.folder / name for name in names)
+
+    def training(self, manner: int) -> Features:
+        """Recordings as they are (0) or in one of the other manners, and all synthesised speech."""
+        return self.part(f"read-train-{manner}", "synthesised-train")
+
+
+def prepare(root: Path, cache: Path, settings: RecogniserSettings, found: Material) -> Prepared:
+    """Compute the features that the cache lacks.
+
+    Raises:
+        TrainingError: A program is missing, or a recording cannot be read.
+    """
+    folder = cache_folder(cache, settings)
+    speech = settings.speech
+
+    def make(name: str, utterances: Iterable[Spoken]) -> None:
+        if not (folder / f"{name}.json").is_file():
+            logger.info("%s: %d utterances", name, write_features(folder / name, utterances))
+
+    make("noise", _noise(root / settings.training.noise))
+    make("read-valid", _heard(found.recordings["valid"], 0, settings.seed))
+    make("synthesised-valid", _synthesised(dialogue(root, "valid", settings), "valid", settings))
+    make("read-train-0", _heard(found.recordings["train"], 0, settings.seed))
+    for manner in range(1, speech.styles + 1):
+        make(f"read-train-{manner}", _heard(found.recordings["train"], manner, settings.seed))
+    make("synthesised-train", _synthesised(_training_lines(found, settings), "train", settings))
+    return Prepared(folder, speech.styles)
+
+
+def _training_lines(found: Material, settings: RecogniserSettings) -> list[Sentence]:
+    """Sentences of the text corpora for the synthesisers: everyday talk, rare words included."""
+    rng = np.random.default_rng((settings.seed, 1))
+    fewest, most = settings.speech.synthesised_words
+    pool = [line for corpus, said in found.said.items() if corpus != "read" for line in said]
+    frequent = Counter(word for line in pool for word in line)
+    pool = [line for line in pool if all(frequent[word] >= 8 for word in line)]
+    return chosen(pool, settings.speech.synthesised, range(fewest, most + 1), Counter(), rng)
+
+
+def dialogue(root: Path, side: str, settings: RecogniserSettings) -> list[Sentence]:
+    """Sentences that were never in training, for the synthesised validation and test."""
+    rng = np.random.default_rng((settings.seed, 2))
+    fewest, most = settings.speech.synthesised_words
+    pool = [line for name in DIALOGUE_TESTS[side] for line in read_sentences(root / name)]
+    fitting = sorted({line for line in pool if fewest <= len(line) <= most})
+    order = rng.permutation(len(fitting))[: settings.speech.tested]
+    return [fitting[index] for index in order]
+
+
+def _synthesised(
+    sentences: list[Sentence], side: str, settings: RecogniserSettings
+) -> Iterator[Spoken]:
+    rng = np.random.default_rng((settings.seed, 3, zlib.crc32(side.encode())))
+    said = lines(sentences, side, rng)
+    for line, samples in tqdm(spoken(said), f"synthesised {side}", len(said), smoothing=0):
+        yield Spoken(line.words, log_mel(samples))
+
+
+def _noise(folder: Path) -> Iterator[Spoken]:
+    """Recordings of noise; the last of five folds is kept for tests of robustness."""
+    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        paths = [folder / row["path"] for row in csv.DictReader(file) if row["split"] != "fold5"]
+    for path in tqdm(paths, "noise", smoothing=0):
+        yield Spoken((), log_mel(load_audio(path, SAMPLE_RATE_HZ)))
+
+
+def _heard(recordings: list[Recording], manner: int, seed: int) -> Iterator[Spoken]:
+    for number, recording in enumerate(tqdm(recordings, f"manner {manner}", smoothing=0)):
+        samples = load_audio(recording.path, SAMPLE_RATE_HZ)
+        rng = np.random.default_rng((seed, manner, number))
+        frames = styled_log_mel(samples, drawn(rng), rng) if manner else log_mel(samples)
+        yield Spoken(recording.words, frames)

@@ -1,0 +1,99 @@
+"""The whole recipe, from corpora to the folder that the package ships."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from training.errors import TrainingError
+from training.recogniser import graph, synthesis
+from training.recogniser.export import export, scratch
+from training.recogniser.language_model import language_model, ngram_counts
+from training.recogniser.lexicon import pronunciations
+from training.recogniser.lfmmi import phone_bigram
+from training.recogniser.prepare import Material, Prepared, material, prepare
+from training.recogniser.sentences import vocabulary, word_counts
+from training.recogniser.settings import RecogniserSettings
+from training.recogniser.trainer import Run, checkpoint_path, load_network, train
+
+logger = logging.getLogger(__name__)
+
+
+def check_programs() -> None:
+    """Say in one line which Debian packages are missing.
+
+    Raises:
+        TrainingError: Some are.
+    """
+    missing = synthesis.missing_packages() + graph.missing_packages()
+    if missing:
+        raise TrainingError(
+            f"Run this once, then try again:  sudo apt-get install -y --no-install-recommends {' '.join(missing)}"
+        )
+
+
+def build(
+    root: Path, cache: Path, run_folder: Path, out: Path, settings: RecogniserSettings
+) -> None:
+    """Prepare, train, choose and export; each step goes on where it was stopped.
+
+    Args:
+        root: Folder of the corpora.
+        cache: Folder for features that are computed once.
+        run_folder: Folder for checkpoints.
+        out: Folder of the finished model.
+        settings: The recipe.
+    """
+    check_programs()
+    found = material(root, settings)
+    prepared = prepare(root, cache, settings, found)
+    run = training_run(found, prepared, run_folder, settings)
+    validated = train(prepared, run, settings)
+    epoch = int(np.argmin(validated)) + 1
+    logger.info("epoch %d is the best on validation (%.4f)", epoch, validated[epoch - 1])
+    (run_folder / "run.json").write_text(
+        json.dumps(
+            {"settings": asdict(settings), "validation": validated, "epoch": epoch}, indent=1
+        ),
+        "utf-8",
+    )
+    write_model(found, run, checkpoint_path(run_folder, epoch), out, settings)
+
+
+def training_run(
+    found: Material, prepared: Prepared, folder: Path, settings: RecogniserSettings
+) -> Run:
+    """Pronunciations of all that is said in training or validation, and what phone follows which."""
+    features = [prepared.training(0), prepared.part("read-valid", "synthesised-valid")]
+    lexicon = pronunciations({word for part in features for words in part.words for word in words})
+    rng = np.random.default_rng((settings.seed, 5))
+    return Run(folder, lexicon, phone_bigram(features[0].words, lexicon, rng))
+
+
+def write_model(
+    found: Material, run: Run, checkpoint: Path, out: Path, settings: RecogniserSettings
+) -> None:
+    """Graphs of the vocabulary and the language model, with a trained network, as Vosk reads them."""
+    language = settings.language
+    weights = dict(zip(language.corpora, language.weights, strict=True)) | {
+        "read": language.read_weight
+    }
+    words = vocabulary(word_counts(found.said, weights), language.words)
+    model = language_model(ngram_counts(found.said, weights, words, language.order), language)
+    with scratch() as folder:
+        graphs = graph.build(
+            pronunciations(words),
+            model,
+            run.bigram,
+            language.silence,
+            language.unknown_cost,
+            Path(folder),
+        )
+    size = export(out, load_network(checkpoint, settings.network), graphs)
+    logger.info(
+        "%s: %d words, %d n-grams, %.2f MB", out, len(words), len(model.probability), size / 1e6
+    )
