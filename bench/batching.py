@@ -22,7 +22,7 @@ LENGTHS_S = {
     "6 of 2 to 3 s": (2.0, 2.2, 2.4, 2.6, 2.8, 3.0),
     "8 of 1 to 5 s": (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0),
 }
-WORDS = tuple("i do not know what to say to you".split())
+WORDS = ("i", "do", "not", "know", "what", "to", "say", "to", "you")
 RUNS = 40
 
 
