@@ -28,7 +28,7 @@ from training.text_data import tensors
 logger = logging.getLogger(__name__)
 
 MAX_TOKENS = 128
-_WEIGHTS, _NAMES = "teacher.safetensors", "emotions.json"
+_WEIGHTS = "teacher.safetensors"
 
 
 class Teacher(nn.Module):
