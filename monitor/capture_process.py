@@ -2,7 +2,7 @@
 
 PortAudio lists devices when it is initialised, and initialising it again ends every stream of the process. Where
 each microphone has its own PortAudio, one that comes back at another index is found without touching the others,
-and a driver that crashes takes nobody along. It costs 40 MB and 0.2 s for each.
+and a driver that crashes takes nobody along. It costs 50 MB for each.
 
 Both sides are here: :class:`InputProcess`, which the monitor uses as it uses :class:`~monitor.portaudio.Input`, and
 :func:`main`, which runs in the process. It writes a line of JSON, the device or an error, then blocks; it ends when
