@@ -174,6 +174,8 @@ class StreamInference:
         self._log_mel = LogMelStream(self._settings)
         self._blocks: list[NDArray[np.float32]] = []
         self._heard = None if kept is None else kept.load(self._settings)
+        self._unsaved = False
+        self._saving: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """A segment has opened."""
@@ -203,8 +205,22 @@ class StreamInference:
         return segment
 
     def _keep(self) -> None:
-        if self._kept is not None:
-            self._kept.save(self._heard, self._settings)
+        """Write the voice heard so far; what comes while the disk is busy is written when it is free."""
+        if self._kept is None:
+            return
+        self._unsaved = True
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._save(self._kept), name="voice")
+
+    async def _save(self, kept: VoiceFile) -> None:
+        while self._unsaved:
+            self._unsaved = False
+            await asyncio.to_thread(kept.save, self._heard, self._settings)
+
+    async def saved(self) -> None:
+        """Wait until the voice heard so far is on the disk, where it is kept."""
+        if self._saving is not None:
+            await self._saving
 
     def judge(self, segment: HeardSegment, words: Sequence[str] | None) -> Awaitable[Verdict]:
         """The verdict on a segment."""

@@ -207,6 +207,7 @@ class Stream:
                     raise self._failure
             finally:
                 self._listening = False
+                await self._inference.saved()
                 self._announce(
                     MonitorStopped(
                         audio_ms=to_ms(self._clock),
