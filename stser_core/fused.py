@@ -62,7 +62,7 @@ def _onnx_gates(weights: Any) -> Tensor:
 class _FusedAlbert(nn.Module):
     """transformers' ``AlbertModel`` without pooling, each layer eight operators.
 
-    One group of layers that share their weights, as :class:`~stser_core.tmodel.TextModel` configures it.
+    Groups of one layer each, as :class:`~stser_core.tmodel.TextModel` configures them.
     """
 
     def __init__(self, albert: Any) -> None:
@@ -80,9 +80,9 @@ class _FusedAlbert(nn.Module):
         states = tables.word_embeddings(input_ids) + tables.token_type_embeddings.weight[0] + places
         states = self.encoder.embedding_hidden_mapping_in(tables.LayerNorm(states))
         mask = (attention_mask[:, 0, 0] >= 0).to(torch.int32)
-        (group,) = self.encoder.albert_layer_groups
-        (layer,) = group.albert_layers
-        for _ in range(self.config.num_hidden_layers):
+        groups, layers = self.encoder.albert_layer_groups, self.config.num_hidden_layers
+        for at in range(layers):
+            (layer,) = groups[at * len(groups) // layers].albert_layers
             states = self._layer(layer, states, mask)
         return SimpleNamespace(last_hidden_state=states)
 

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from config.loader import SettingsError, load
 from stser_core.errors import StserError
@@ -64,8 +65,49 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="the teacher's opinions of the sentences, as distil writes them",
     )
-    _add_distillation(commands, shared)
-    _add_crossval(commands, shared)
+    _add_text_commands(commands, shared)
+    crossval = commands.add_parser(
+        "crossval",
+        parents=[shared],
+        help="speaker-independent folds on open corpora, or the paper's protocol on IEMOCAP",
+    )
+    crossval.add_argument("--corpus", choices=["open", "iemocap"], default="open")
+    crossval.add_argument(
+        "--allow-partial", action="store_true", help="go on with a part of IEMOCAP"
+    )
+    crossval.add_argument(
+        "--text-encoder",
+        metavar="FOLDER|NAME",
+        help="IEMOCAP: an ALBERT of transformers to start from, such as albert-base-v2; "
+        "default: that of --checkpoint",
+    )
+    crossval.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="IEMOCAP only")
+    crossval.add_argument(
+        "--mixed-precision",
+        choices=["no", "fp16", "bf16"],
+        help="IEMOCAP: precision of training; default: that of `accelerate launch`, else no",
+    )
+    crossval.add_argument(
+        "--parallel",
+        choices=["folds", "batches"],
+        default="folds",
+        help="IEMOCAP under `accelerate launch`: processes train folds of their own (the result of one "
+        "process), or share each batch (for more processes than folds)",
+    )
+    crossval.add_argument(
+        "--save-every",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="IEMOCAP: longest work that a kill costs, in whole epochs (default: 30)",
+    )
+    crossval.add_argument(
+        "--out", type=Path, required=True, help="folder of the results, resumable"
+    )
+    crossval.add_argument(
+        "--checkpoint", type=Path, help="gives the text branch; default: the packaged one"
+    )
+    _add_words(crossval)
     baseline = commands.add_parser(
         "baseline", parents=[shared], help="openSMILE + SVM and TF-IDF on the same folds"
     )
@@ -111,9 +153,23 @@ def parser() -> argparse.ArgumentParser:
     return flags
 
 
-def _add_distillation(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
-) -> None:
+def _add_words(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--transcripts",
+        choices=["reference", "vosk"],
+        default="reference",
+        help="words of the corpus, or what the recogniser hears in its audio (for baseline and "
+        "crossval: IEMOCAP)",
+    )
+    command.add_argument(
+        "--vosk-model",
+        type=Path,
+        help="folder of the recogniser's model; default: the embedded one",
+    )
+
+
+def _add_text_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """What goes before ``fit``, and beside ``evaluate``, for words alone."""
     distil = commands.add_parser(
         "distil",
         parents=[shared],
@@ -127,7 +183,11 @@ def _add_distillation(
     )
     distil.add_argument("--out", type=Path, required=True, help="folder of the results, resumable")
     recognised = argparse.ArgumentParser(add_help=False)
-    recognised.add_argument("--recogniser", type=Path, required=True, help="folder of a Vosk model")
+    recognised.add_argument(
+        "--vosk-model",
+        type=Path,
+        help="folder of the recogniser's model; default: the embedded one",
+    )
     recognised.add_argument("--sentences", type=int, default=800, help="how many (default: 800)")
     confusions = commands.add_parser(
         "confusions",
@@ -142,68 +202,6 @@ def _add_distillation(
     )
     heard.add_argument("--corpus", type=Path, required=True, help="CSV file below --root")
     heard.add_argument("--out", type=Path, required=True, help="folder for manifest.csv")
-
-
-def _add_crossval(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
-) -> None:
-    crossval = commands.add_parser(
-        "crossval",
-        parents=[shared],
-        help="speaker-independent folds on open corpora, or the paper's protocol on IEMOCAP",
-    )
-    crossval.add_argument("--corpus", choices=["open", "iemocap"], default="open")
-    crossval.add_argument(
-        "--allow-partial", action="store_true", help="go on with a part of IEMOCAP"
-    )
-    crossval.add_argument(
-        "--text-encoder",
-        metavar="FOLDER|NAME",
-        help="IEMOCAP: an ALBERT of transformers to start from, such as albert-base-v2; "
-        "default: that of --checkpoint",
-    )
-    crossval.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="IEMOCAP only")
-    crossval.add_argument(
-        "--mixed-precision",
-        choices=["no", "fp16", "bf16"],
-        help="IEMOCAP: precision of training; default: that of `accelerate launch`, else no",
-    )
-    crossval.add_argument(
-        "--parallel",
-        choices=["folds", "batches"],
-        default="folds",
-        help="IEMOCAP under `accelerate launch`: processes train folds of their own (the result of one "
-        "process), or share each batch (for more processes than folds)",
-    )
-    crossval.add_argument(
-        "--save-every",
-        type=float,
-        default=30.0,
-        metavar="SECONDS",
-        help="IEMOCAP: longest work that a kill costs, in whole epochs (default: 30)",
-    )
-    crossval.add_argument(
-        "--out", type=Path, required=True, help="folder of the results, resumable"
-    )
-    crossval.add_argument(
-        "--checkpoint", type=Path, help="gives the text branch; default: the packaged one"
-    )
-    _add_words(crossval)
-
-
-def _add_words(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--transcripts",
-        choices=["reference", "vosk"],
-        default="reference",
-        help="words of the corpus, or what the recogniser hears in its audio (for baseline and "
-        "crossval: IEMOCAP)",
-    )
-    command.add_argument(
-        "--vosk-model",
-        type=Path,
-        help="folder of the recogniser's model; default: the embedded one",
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -360,14 +358,16 @@ def _recognised(flags: argparse.Namespace, settings: OpenSettings) -> int:
     from stser_core.ensemble import DEFAULT_CHECKPOINT
     from training.recognised import count_confusions, write_heard
     from training.text_encoder import TextEncoder
+    from training.transcripts import Recogniser, embedded_model
 
+    recogniser = Recogniser(flags.vosk_model or embedded_model(), flags.cache)
     if flags.command == "heard":
         out = flags.out / "manifest.csv"
-        said, heard = write_heard(flags.root / flags.corpus, flags.recogniser, out, flags.sentences)
+        said, heard = write_heard(flags.root / flags.corpus, recogniser, out, flags.sentences)
         sys.stdout.write(f"{out}: something was heard in {heard} of {said} sentences\n")
         return 0
     encoder = TextEncoder.of_checkpoint(DEFAULT_CHECKPOINT)
-    table = count_confusions(flags.root, flags.recogniser, encoder, flags.sentences, settings)
+    table = count_confusions(flags.root, recogniser, encoder, flags.sentences, settings)
     flags.out.write_text(table, "utf-8")
     return 0
 

@@ -7,7 +7,6 @@ as it was heard, to be evaluated beside the corpus as it was written.
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 import subprocess
 import tempfile
@@ -21,80 +20,46 @@ from tqdm import tqdm
 from stser_core.text import spoken_words
 from training.corpora.csv_manifest import read_rows
 from training.errors import TrainingError
-from training.front_end import load_audio
 from training.mishearing import counted_table
 from training.open_corpora import generator, read_text
 from training.settings import OpenSettings
 from training.text_data import written_as_heard
 from training.text_encoder import TextEncoder
+from training.transcripts import Recogniser
 
 VOICES: Final = ("slt", "rms", "awb", "kal16")
 """Voices of flite, which take turns."""
-RATE_HZ: Final = 16_000
-_PAUSE_S: Final = 0.2
-"""Silence before and after, as the monitor's segments have."""
 _LONGEST: Final = 20
 """Words of the longest sentence that is counted."""
 
 
-class Recogniser:
-    """A Vosk model on whole utterances."""
-
-    def __init__(self, folder: Path) -> None:
-        """Load it.
-
-        Raises:
-            TrainingError: Vosk cannot use the folder.
-        """
-        import vosk
-
-        vosk.SetLogLevel(-1)
-        try:
-            self._model = vosk.Model(str(folder))
-        except Exception as error:  # vosk raises a bare Exception
-            raise TrainingError(f"{folder}: Vosk cannot use this model.") from error
-        self._new = vosk.KaldiRecognizer
-
-    def words(self, samples: np.ndarray) -> list[str]:
-        """What is heard in float samples of 16 kHz; ``[unk]`` is left out, as the monitor does."""
-        recogniser = self._new(self._model, RATE_HZ)
-        recogniser.AcceptWaveform((samples * 32_767).astype(np.int16).tobytes())
-        return spoken_words(json.loads(recogniser.FinalResult())["text"])
-
-
-def spoken(words: Sequence[str], voice: str) -> np.ndarray:
-    """A sentence in a voice of flite, float32 at 16 kHz.
+def recognised(sentences: Sequence[Sequence[str]], recogniser: Recogniser) -> Iterator[list[str]]:
+    """What is heard of each sentence, spoken by the voices in turn.
 
     Raises:
-        TrainingError: flite is missing or fails.
+        TrainingError: flite is missing or fails, or Vosk cannot use its model.
     """
     if shutil.which("flite") is None:
         raise TrainingError("flite is not installed: apt-get install flite.")
     with tempfile.TemporaryDirectory() as scratch:
         wav = Path(scratch) / "spoken.wav"
-        command = ["flite", "-voice", voice, "-t", " ".join(words), "-o", str(wav)]
-        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
-        if done.returncode:
-            raise TrainingError(f"flite failed: {done.stderr.decode(errors='replace').strip()}")
-        samples = load_audio(wav, RATE_HZ)
-    pause = np.zeros(int(_PAUSE_S * RATE_HZ), np.float32)
-    return np.concatenate([pause, samples, pause])
-
-
-def recognised(sentences: Sequence[Sequence[str]], recogniser: Recogniser) -> Iterator[list[str]]:
-    """What is heard of each sentence, spoken by the voices in turn."""
-    for at, words in enumerate(tqdm(sentences, desc="sentences", mininterval=10)):
-        yield recogniser.words(spoken(words, VOICES[at % len(VOICES)]))
+        for at, words in enumerate(tqdm(sentences, desc="sentences", mininterval=10)):
+            voice = VOICES[at % len(VOICES)]
+            command = ["flite", "-voice", voice, "-t", " ".join(words), "-o", str(wav)]
+            done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
+            if done.returncode:
+                raise TrainingError(f"flite failed: {done.stderr.decode(errors='replace').strip()}")
+            yield spoken_words(" ".join(word.word for word in recogniser.hear(wav)))
 
 
 def count_confusions(
-    root: Path, recogniser: Path, encoder: TextEncoder, sentences: int, settings: OpenSettings
+    root: Path, recogniser: Recogniser, encoder: TextEncoder, sentences: int, settings: OpenSettings
 ) -> str:
     """The table of :mod:`training.mishearing`, of training sentences of the tested corpora.
 
     Args:
         root: Folder of the corpora.
-        recogniser: Folder of a Vosk model.
+        recogniser: What hears.
         encoder: Gives word pieces, which the reader of the corpora needs.
         sentences: How many, in equal parts from each corpus.
         settings: Corpora and seed.
@@ -111,11 +76,11 @@ def count_confusions(
         words = [split.data.words[i] for i in own]
         share = sentences // len(settings.text.tests)
         said += [w for w in words if len(w) <= _LONGEST][:share]
-    heard = recognised(said, Recogniser(recogniser))
+    heard = recognised(said, recogniser)
     return counted_table(zip(said, heard, strict=True))
 
 
-def write_heard(source: Path, recogniser: Path, out: Path, sentences: int) -> tuple[int, int]:
+def write_heard(source: Path, recogniser: Recogniser, out: Path, sentences: int) -> tuple[int, int]:
     """Copy labelled rows of a text corpus, drawn at random, with what was heard for their text.
 
     Sentences of which nothing was heard are left out: there is nothing for a text branch to judge.
@@ -132,7 +97,7 @@ def write_heard(source: Path, recogniser: Path, out: Path, sentences: int) -> tu
     chosen = [dict(rows[i]) for i in sorted(order)]
     said = [written_as_heard(row["text"]) for row in chosen]
     kept = [(row, words) for row, words in zip(chosen, said, strict=True) if words]
-    heard = recognised([words for _, words in kept], Recogniser(recogniser))
+    heard = recognised([words for _, words in kept], recogniser)
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, ["text", "written", "label4"], extrasaction="ignore")

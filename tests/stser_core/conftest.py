@@ -48,7 +48,13 @@ def sizes() -> StserSettings:
     return StserSettings(
         speech=SpeechModelSettings(channels=6, hidden=16),
         text=TextModelSettings(
-            vocabulary=len(VOCABULARY), embedding=16, hidden=32, layers=2, heads=4, intermediate=48
+            vocabulary=len(VOCABULARY),
+            embedding=16,
+            hidden=32,
+            layers=4,
+            groups=2,
+            heads=4,
+            intermediate=48,
         ),
     )
 

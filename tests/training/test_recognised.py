@@ -11,14 +11,13 @@ import pytest
 from training.cli import main
 from training.mishearing import Confusions
 
-RECOGNISER = Path(__file__).parents[2] / "monitor" / "recogniser" / "vosk-tiny-en"
 pytestmark = pytest.mark.skipif(
     shutil.which("flite") is None, reason="flite is not installed: apt-get install flite"
 )
 
 
 def test_a_corpus_is_written_as_it_was_heard(root: Path, tmp_path: Path) -> None:
-    flags = ["--root", root, "--corpus", "goemotions/dev.csv", "--recogniser", RECOGNISER]
+    flags = ["--root", root, "--corpus", "goemotions/dev.csv", "--cache", tmp_path / "cache"]
     command = ["heard", *map(str, [*flags, "--sentences", "8", "--out", tmp_path])]
     assert main(command) == 0
     with (tmp_path / "manifest.csv").open(encoding="utf-8", newline="") as file:
@@ -33,7 +32,7 @@ def test_a_corpus_is_written_as_it_was_heard(root: Path, tmp_path: Path) -> None
 def test_confusions_are_counted_of_training_sentences(
     root: Path, tiny: Path, tmp_path: Path
 ) -> None:
-    flags = ["--root", root, "--config", tiny, "--recogniser", RECOGNISER, "--sentences", "4"]
+    flags = ["--root", root, "--config", tiny, "--cache", tmp_path / "cache", "--sentences", "4"]
     command = ["confusions", *map(str, [*flags, "--out", tmp_path / "table.tsv"])]
     assert main(command) == 0
     assert Confusions.read(tmp_path / "table.tsv").heard
@@ -42,6 +41,6 @@ def test_confusions_are_counted_of_training_sentences(
 def test_a_folder_that_is_no_recogniser_is_named(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--root", root, "--corpus", "goemotions/dev.csv", "--recogniser", tmp_path]
+    flags = ["--root", root, "--corpus", "goemotions/dev.csv", "--vosk-model", tmp_path / "nowhere"]
     assert main(["heard", *map(str, [*flags, "--out", tmp_path / "out"])]) == 2
-    assert "Vosk cannot use this model" in capsys.readouterr().err
+    assert "no such folder, or nothing in it" in capsys.readouterr().err
