@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -315,6 +317,26 @@ def test_sound_without_words_has_none(vosk_engine: VoskEngine, name: str) -> Non
     click[4000] = 1.0
     sounds = {"silence": silence(1.0), "full scale": np.ones(8000, np.float32), "a click": click}
     assert recognised(vosk_engine, sounds[name]).words == ()
+
+
+def test_a_train_of_knocks_is_recognised_in_less_time_than_it_lasts_and_leaves_memory_as_it_was(
+    vosk_engine: VoskEngine,
+) -> None:
+    # It sounds like any word at any time: without a bound (--max-mem in the model's conf) its lattice takes
+    # minutes and hundreds of megabytes.
+    knocks = np.random.default_rng(1).standard_normal(192_000).astype(np.float32) * np.float32(1e-3)
+    for at in range(0, len(knocks), 2_000):
+        knocks[at : at + 32] = 0.9
+    before_mb, began_s = rss_mb(), time.process_time()
+    recognised(vosk_engine, np.concatenate([knocks, spoken("leave me alone"), silence(0.5)]))
+    assert time.process_time() - began_s < 12
+    assert rss_mb() - before_mb < 60
+
+
+def rss_mb() -> float:
+    """Memory that this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def test_segment_without_audio_has_no_words(vosk_engine: VoskEngine) -> None:

@@ -15,6 +15,7 @@ MODEL_CONF: Final = f"""--min-active=200
 --max-active=2500
 --beam=11.0
 --lattice-beam=5.0
+--max-mem=500000
 --acoustic-scale=1.0
 --frame-subsampling-factor={SUBSAMPLING}
 --endpoint.silence-phones=1
