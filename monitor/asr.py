@@ -8,13 +8,16 @@ are left to decode.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib
 import json
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
 import numpy as np
@@ -113,8 +116,7 @@ class VoskEngine:
     """
 
     def __init__(self, folder: Path, model: Any = None) -> None:
-        import vosk  # 0.1 s that start-up does not wait for, because this runs on a worker
-
+        vosk = _import_vosk()
         vosk.SetLogLevel(-1)
         self._new_recogniser = vosk.KaldiRecognizer
         self._recogniser: Any = None
@@ -192,6 +194,25 @@ class VoskEngine:
         ]
 
 
+class _OnDemand(ModuleType):
+    """Stands for a module until something of it is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def _import_vosk() -> Any:
+    """The package, without what only its downloads and subtitles need: that takes twice as long as the rest."""
+    unneeded = {"requests", "srt"} - sys.modules.keys()
+    sys.modules.update((name, _OnDemand(name)) for name in unneeded)
+    try:
+        import vosk
+    finally:
+        for name in unneeded:
+            del sys.modules[name]
+    return vosk
+
+
 class SharedVosk:
     """Recognisers for many streams, whose models are loaded once; each stream's thread asks for its own.
 
@@ -201,6 +222,15 @@ class SharedVosk:
     def __init__(self) -> None:
         self._loading = threading.Lock()
         self._models: dict[Path, Any] = {}
+
+    def preload(self, folder: Path) -> None:
+        """Begin to load a model beside whatever else is being loaded. A failure is the first stream's to tell."""
+
+        def load() -> None:
+            with contextlib.suppress(ModelError):
+                self.load(folder)
+
+        threading.Thread(target=load, name="stser-asr-load", daemon=True).start()
 
     def load(self, folder: Path) -> VoskEngine:
         """A recogniser with the folder's model.

@@ -25,10 +25,8 @@ from monitor.pipeline import Pipeline
 from monitor.portaudio import default_device
 from monitor.ports import AudioSource, Publisher
 from monitor.publish.console import Console
-from monitor.publish.emotionml import EmotionMl
 from monitor.publish.journal import Journal, journal_path
 from monitor.publish.jsonl import JsonLines
-from monitor.publish.mqtt import MqttPublisher
 from monitor.publish.websocket import WebSocketPublisher
 from monitor.publish.wire import WireEncoder
 from monitor.reception import Reception
@@ -108,8 +106,12 @@ def choose_event_output(path: str, shape: EventFormat | None, *, transcript: boo
         return Terminal(sys.stdout, transcript=transcript)
     if human:
         return Console(sys.stdout if path == "-" else Path(path), transcript=transcript)
-    lines = EmotionMl if shape == "emotionml" else JsonLines
-    return lines(sys.stdout.buffer if path == "-" else Path(path), transcript=transcript)
+    target = sys.stdout.buffer if path == "-" else Path(path)
+    if shape == "emotionml":
+        from monitor.publish.emotionml import EmotionMl  # loads an XML library
+
+        return EmotionMl(target, transcript=transcript)
+    return JsonLines(target, transcript=transcript)
 
 
 def choose_journal(settings: MonitorSettings, node: str, *, offline: bool) -> Journal:
@@ -176,6 +178,8 @@ def assemble(
     ]
     websocket, mqtt = None, None
     if settings.mqtt.url is not None:
+        from monitor.publish.mqtt import MqttPublisher  # loads an MQTT library
+
         mqtt = MqttPublisher(settings.mqtt, node, names, journal, desk)
     if settings.websocket.enabled:
         websocket = WebSocketPublisher(
@@ -197,6 +201,7 @@ def assemble(
         publishers=publishers,
         desk=desk,
         reception=reception,
+        preload=workshop.preload,
     )
     return Assembly(pipeline, streams, websocket, workshop.notice)
 
@@ -237,6 +242,11 @@ class Workshop:
         if self._model is None:
             return "No recogniser: the voice alone is judged."
         return self._model.notice
+
+    def preload(self) -> None:
+        """Begin to load what the first stream will need, beside what all of them share."""
+        if self._model is not None:
+            self._vosk.preload(self._model.path)
 
     def new_stream(self, name: str, source: AudioSource) -> Stream:
         """A stream that has not begun."""

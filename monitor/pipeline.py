@@ -31,6 +31,15 @@ class Pipeline:
 
     Everything that has a lifetime is entered by :meth:`run` and left by it, in this order on the way
     out: streams, publishers, journal, ensemble.
+
+    Args:
+        streams: Those from the start.
+        ensemble: Judges for all of them.
+        journal: Keeps the events before anybody has them.
+        publishers: Take each event.
+        desk: Where commands come from.
+        reception: Hears the streams.
+        preload: Called first: begins to load, on another thread, what is needed later.
     """
 
     def __init__(
@@ -42,6 +51,7 @@ class Pipeline:
         publishers: Sequence[Publisher],
         desk: CommandDesk,
         reception: Reception,
+        preload: Callable[[], None] = lambda: None,
     ) -> None:
         self._streams = streams
         self._ensemble = ensemble
@@ -49,6 +59,7 @@ class Pipeline:
         self._publishers = publishers
         self._desk = desk
         self._reception = reception
+        self._preload = preload
         self._stopping = asyncio.Event()
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
@@ -61,6 +72,7 @@ class Pipeline:
             MonitorError: A part cannot be opened, or a source has failed; the others were heard to their end.
             CheckpointError: The ensemble cannot be loaded.
         """
+        self._preload()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._ensemble)
             await stack.enter_async_context(self._journal)

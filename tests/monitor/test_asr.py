@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -13,7 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monitor.asr import AsrSettings, VoskEngine, VoskModel, VoskTranscriber, find_model
+from monitor.asr import (
+    AsrSettings,
+    SharedVosk,
+    VoskEngine,
+    VoskModel,
+    VoskTranscriber,
+    find_model,
+)
 from monitor.errors import ModelError
 from monitor.events import Samples, Transcript, Word
 from tests.support.speech import silence, spoken
@@ -372,3 +381,45 @@ def test_damaged_model_fails_the_start_with_its_path_and_a_remedy(tmp_path: Path
 
     with pytest.raises(ModelError, match=f"{tmp_path}: Vosk cannot use.*leave --vosk-model out"):
         asyncio.run(main())
+
+
+def test_vosk_is_loaded_without_what_its_downloads_need_until_they_need_it() -> None:
+    program = """
+import sys
+from pathlib import Path
+from monitor.asr import VoskEngine
+VoskEngine(Path(sys.argv[1]))
+import vosk
+assert "requests" not in sys.modules
+assert vosk.requests.get.__module__ == "requests.api"
+assert sys.modules["requests"].get is vosk.requests.get
+"""
+    model = find_model("vosk-tiny-en")
+    subprocess.run([sys.executable, "-c", program, model.path], check=True, timeout=60)
+
+
+def test_a_model_that_is_loaded_ahead_is_the_one_that_streams_get(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded: list[Path] = []
+    original = VoskEngine.__init__
+
+    def counted(self: VoskEngine, folder: Path, model: object = None) -> None:
+        if model is None:
+            loaded.append(folder)
+        original(self, folder, model)
+
+    monkeypatch.setattr(VoskEngine, "__init__", counted)
+    shared, path = SharedVosk(), find_model("vosk-tiny-en").path
+    shared.preload(path)
+    assert shared.load(path).model is shared.load(path).model
+    assert loaded == [path]
+
+
+def test_a_model_that_cannot_be_loaded_ahead_is_told_by_the_stream_that_needs_it(
+    tmp_path: Path,
+) -> None:
+    shared = SharedVosk()
+    shared.preload(tmp_path)
+    with pytest.raises(ModelError, match="Vosk cannot use this model"):
+        shared.load(tmp_path)
