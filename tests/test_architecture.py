@@ -25,7 +25,7 @@ ONLY_HOME = {
         *("monitor/publish/websocket.py", "monitor/publish/connection.py"),
         *("monitor/publish/events_endpoint.py", "monitor/publish/audio_endpoint.py"),
     },
-    "aiomqtt": {"monitor/publish/mqtt.py"},
+    "aiomqtt": {"monitor/publish/mqtt.py", "monitor/publish/mqtt_client.py"},
     "rich": {"monitor/publish/terminal.py"},
     "onnxruntime": {"stser_core/engine.py"},
     "tokenizers": {"stser_core/text.py"},

@@ -42,6 +42,11 @@ def build() -> Json:
     for name, fields in {**COMMANDS, "auth": {"token": {"type": "string"}}}.items():
         messages[f"command.{name}"] = _command(name, fields)
     messages["error"] = _error()
+    messages["muted"] = {
+        "title": "Whether a command has muted the stream",
+        "contentType": "text/plain",
+        "payload": {"type": "string", "enum": ["ON", "OFF"]},
+    }
     messages["availability"] = {
         "title": "Whether the monitor is there",
         "contentType": "text/plain",
@@ -116,6 +121,13 @@ def _channels() -> Json:
             "parameters": names,
             "messages": _references(["emotion.state"]),
         },
+        "mqttMuted": {
+            "address": "stser/{node}/{stream}/muted",
+            "title": "Whether a command has muted the stream",
+            "servers": [{"$ref": "#/servers/broker"}],
+            "parameters": names,
+            "messages": _references(["muted"]),
+        },
         "mqttAvailability": {
             "address": "stser/{node}/availability",
             "title": "Whether the monitor is there; also its will",
@@ -179,6 +191,7 @@ def _operations() -> Json:
             }
         },
         "publishState": _operation("send", "mqttState", ["emotion.state"]) | {"bindings": retained},
+        "publishMuted": _operation("send", "mqttMuted", ["muted"]) | {"bindings": retained},
         "publishAvailability": _operation("send", "mqttAvailability", ["availability"])
         | {"bindings": retained},
         "takeCommands": _operation("receive", "mqttCommands", commands),

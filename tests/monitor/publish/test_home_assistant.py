@@ -9,7 +9,7 @@ import jinja2
 import pytest
 
 from monitor.commands import Mute, Unmute, parse
-from monitor.events import DeviceMuted, Happening, SpeechBegan, SpeechEnded
+from monitor.events import Happening, SpeechBegan, SpeechEnded
 from monitor.publish.home_assistant import discovery, discovery_topic
 from tests.support.happenings import EVERY, STATE, UTTERANCE, data_of, encoded
 
@@ -69,9 +69,9 @@ def test_speech_turns_on_and_off_and_nothing_else_touches_it() -> None:
 
 
 def test_mute_shows_what_is_and_sends_what_is_understood() -> None:
-    assert shown("mute", DeviceMuted("mic", True, 1, 0, by="command")) == "ON"
-    assert shown("mute", DeviceMuted("mic", False, 1, 0, by="command")) == "OFF"
     switch = TREE["components"]["mute"]
+    assert switch["state_topic"] == "stser/node/mic/muted"
+    assert (switch["state_on"], switch["state_off"]) == ("ON", "OFF")
     assert [json.loads(switch[key])["type"] for key in ("payload_on", "payload_off")] == [
         "mute",
         "unmute",
@@ -91,6 +91,6 @@ def test_entities_of_several_streams_are_told_apart_and_each_mutes_its_own() -> 
     assert len({c["name"] for c in tree["components"].values()}) == len(tree["components"])
     door = tree["components"]["door_mute"]
     assert door["name"] == "door mute"
-    assert door["state_topic"] == "stser/node/door/event/device.muted"
+    assert door["state_topic"] == "stser/node/door/muted"
     assert parse(door["payload_on"]) == Mute("door")
     assert parse(door["payload_off"]) == Unmute("door")

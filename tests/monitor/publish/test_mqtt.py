@@ -17,13 +17,21 @@ import pytest
 
 from monitor.commands import Command, CommandDesk, Mark, Reset
 from monitor.errors import PublishError
-from monitor.events import StateChanged
+from monitor.events import DeviceMuted, StateChanged
 from monitor.ports import BrokerHealth
 from monitor.publish.broker import MqttSettings
 from monitor.publish.journal import Journal, JournalSettings
 from monitor.publish.mqtt import CONTENT_TYPE, MqttPublisher
 from tests.support.broker import Mosquitto
-from tests.support.happenings import EVERY, STATE, announce, encoded, in_memory, numbered
+from tests.support.happenings import (
+    EVERY,
+    STARTED,
+    STATE,
+    announce,
+    encoded,
+    in_memory,
+    numbered,
+)
 
 DEADLINE_S = 30.0
 QUICK: dict[str, Any] = {"reconnect_least_s": 0.05, "reconnect_most_s": 0.2, "timeout_s": 1.0}
@@ -159,6 +167,31 @@ def test_state_and_availability_wait_for_who_subscribes_later(mosquitto: Mosquit
             return {message.topic.value: message.payload for message in await messages(client, 2)}
 
     assert asyncio.run(main()) == {AVAILABILITY: b"offline", "stser/node/mic/state": second.body}
+
+
+def test_who_subscribes_later_learns_whether_a_command_has_muted_the_stream(
+    mosquitto: Mosquitto,
+) -> None:
+    by_device = DeviceMuted("mic", True, 1, 0)
+    commands = [DeviceMuted("mic", active, 1, 0, by="command") for active in (False, True)]
+    started, *others = encoded(STARTED, by_device, *commands)
+
+    async def main() -> tuple[list[Any], list[aiomqtt.Message]]:
+        topic = "stser/node/mic/muted"
+        async with (
+            listening(mosquitto, topic) as early,
+            publishing(mosquitto.url) as (journal, publisher),
+        ):
+            announce(journal, publisher, started)
+            told = await messages(early, 1)
+            announce(journal, publisher, *others)
+            told += await messages(early, 1)
+            async with listening(mosquitto, topic) as late:
+                return [message.payload for message in told], await messages(late, 1)
+
+    told, (kept,) = asyncio.run(main())
+    assert told == [b"OFF", b"ON"]  # what the device is silent about is no mute
+    assert (kept.payload, kept.retain) == (b"ON", True)
 
 
 def test_monitor_that_vanishes_is_announced_by_its_will(mosquitto: Mosquitto) -> None:
