@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import signal
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 import yaml
 
+from monitor.assembly import DEMO
 from tests.support.broker import running_mosquitto
 from tests.support.happenings import STATE, UTTERANCE, encoded
 from tests.support.monitor_process import DEADLINE_S, RunningMonitor, running_monitor
@@ -235,6 +237,40 @@ def test_mosquitto_sub_prints_each_utterance_as_it_was_announced(tmp_path: Path)
     assert set(lines) <= printed
     words = [json.loads(line)["data"]["transcript"]["text"] for line in lines]
     assert words == SENTENCES
+
+
+@pytest.mark.timeout(240)
+def test_node_red_shows_what_was_said_in_anger(tmp_path: Path) -> None:
+    program = os.environ.get("STSER_NODE_RED")
+    if not program:
+        pytest.skip("STSER_NODE_RED names no node-red: there is nothing that runs the flow")
+    home, port = tmp_path / "node-red", free_port()
+    home.mkdir()
+    flow = (EXAMPLES / "node-red.json").read_text("utf-8")
+
+    async def main() -> tuple[list[str], list[str]]:
+        with running_mosquitto(tmp_path) as broker:
+            # Another port, and shown on standard output, too.
+            own = flow.replace('"1883"', f'"{broker.port}"')
+            (home / "flows.json").write_text(own.replace('"console": false', '"console": true'))
+            command = [program, "--userDir", str(home), "--port", str(port), "flows.json"]
+            async with asyncio.timeout(4 * DEADLINE_S), client(*command) as seen:
+                await seen.until(1, "Connected to broker")
+                flags = ["--input", DEMO, "--pace", "realtime", "--ws-port", "0"]
+                async with running_monitor(*flags, "--mqtt-url", broker.url) as monitor:
+                    await seen.until(1, "[debug:angry]")
+                    utterances = monitor.of("emotion.utterance")
+            return (
+                [line.partition("[debug:angry] ")[2] for line in seen.lines if "[debug:" in line],
+                [
+                    utterance["data"]["transcript"]["text"]
+                    for utterance in utterances
+                    if utterance["data"]["label"] == "angry"
+                ],
+            )
+
+    shown, angry = asyncio.run(main())
+    assert shown == angry == ["i am so angry with you"]
 
 
 # --- what other programs run -------------------------------------------------------------------
