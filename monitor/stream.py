@@ -417,6 +417,7 @@ class Stream:
             if change is not None:
                 self._announce(change)
             self._closed.task_done()
+        self._closed.task_done()  # who waits for all to be settled does not wait for the end's mark
 
     async def _verdict(self, closed: _ClosedSegment) -> UtteranceEmotion:
         segment, judgement = closed.segment, await closed.judgement
