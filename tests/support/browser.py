@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, async_playwright
@@ -19,12 +21,25 @@ needs_chromium = pytest.mark.skipif(
 
 
 @asynccontextmanager
-async def open_browser() -> AsyncIterator[Browser]:
+async def open_browser(
+    microphone: Path | None = None, *, allowed: bool = True
+) -> AsyncIterator[Browser]:
+    """Chromium, which exists as long as this does.
+
+    Args:
+        microphone: A WAV file that its microphone hears once, from when it is opened; None for no microphone.
+        allowed: Whether the user lets pages use it.
+    """
+    args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    if microphone is not None:
+        args += [
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-audio-capture={microphone}%noloop",
+        ]
+    if microphone is not None and allowed:
+        args.append("--use-fake-ui-for-media-stream")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=args)
         try:
             yield browser
         finally:
@@ -54,6 +69,12 @@ class Dashboard:
 
     async def show(self, view: str) -> None:
         await self.page.get_by_role("navigation").get_by_role("button", name=view).click()
+
+    async def choose(self, stream: str) -> None:
+        """Look at one stream, or at ``All``."""
+        buttons = self.page.get_by_role("region", name="Streams").get_by_role("button")
+        name = re.compile(rf"^{re.escape(stream)}( ended)?$")
+        await buttons.filter(has_text=name).click()
 
 
 @asynccontextmanager

@@ -13,8 +13,7 @@ interface Props {
 
 export function Chooser({ streams, chosen, onChoose }: Props) {
   return (
-    <fieldset id="streams">
-      <legend class="unseen">{TEXT.streams}</legend>
+    <section id="streams" aria-label={TEXT.streams}>
       <button type="button" aria-pressed={chosen === ""} onClick={() => onChoose("")}>
         {TEXT.allStreams}
       </button>
@@ -30,7 +29,7 @@ export function Chooser({ streams, chosen, onChoose }: Props) {
           {stream.stopped && <span class="small"> {TEXT.ended}</span>}
         </button>
       ))}
-    </fieldset>
+    </section>
   );
 }
 
