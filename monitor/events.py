@@ -344,6 +344,19 @@ class DeviceClipping:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class AudioLevel:
+    """How loud the last moment was. Told in passing, to consumers that ask for it."""
+
+    level_dbfs: float
+    """Of its loudest frame."""
+    noise_floor_dbfs: float
+    speech: bool
+    """Whether the voice activity detector heard any."""
+    at: int
+    """Where it ended."""
+
+
 DeviceHappening = DeviceLost | DeviceRecovered | DeviceMuted | DeviceSilent | DeviceClipping
 """What a live source says of its device, between the frames."""
 
@@ -358,6 +371,7 @@ Happening = (
     | DeviceOverflow
     | DeviceHappening
     | Marked
+    | AudioLevel
 )
 """Anything that becomes one event on the wire."""
 

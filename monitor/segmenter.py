@@ -21,6 +21,7 @@ from monitor.events import (
     SAMPLE_RATE_HZ,
     AudioFrame,
     AudioGap,
+    AudioLevel,
     CloseReason,
     Samples,
     Segment,
@@ -29,7 +30,7 @@ from monitor.events import (
     SpeechPaused,
     SpeechStarted,
 )
-from monitor.vad import INITIAL_FLOOR_DBFS, EnergyVad, VadSettings
+from monitor.vad import INITIAL_FLOOR_DBFS, EnergyVad, VadFrame, VadSettings
 
 FRAME_MS: Final = FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
 
@@ -40,6 +41,9 @@ RESUME_FRAMES: Final = 2
 """Speech that continues a segment of maximum length. Shorter than the minimum speech, because it
 has proved to be speech before; not one frame, because 20 ms do not make a log-mel frame."""
 
+
+MOMENT_FRAMES: Final = 10
+"""200 ms, over which a meter shows the level."""
 
 LEAST_SPEECH_FRAMES: Final = 20
 """Speech from which on its level says how it ends; after less, the hangover is the middle one."""
@@ -163,6 +167,7 @@ class Segmenter:
         self._settings = settings if settings is not None else SegmenterSettings()
         self._vad = EnergyVad(self._vad_settings)
         self._floor_dbfs = INITIAL_FLOOR_DBFS
+        self._moment: deque[VadFrame] = deque(maxlen=MOMENT_FRAMES)
         self._silence_frames = max(1, _frames(self._settings.silence_ms))
         self._min_speech_frames = _frames(self._settings.min_speech_ms)
         self._pre_roll_frames = _frames(self._settings.pre_roll_ms)
@@ -182,10 +187,13 @@ class Segmenter:
         """Take the next frames or gap of the stream; returns what follows from them, in order."""
         if isinstance(audio, AudioGap):
             outputs = self._end(CloseReason.GAP)
+            self._moment.clear()
             self._clock = audio.start + audio.length
             return outputs
         outputs, samples, clock = [], audio.samples, audio.start
-        for number, (speech, level_dbfs, floor_dbfs) in enumerate(self._vad.push(samples)):
+        decided = self._vad.push(samples)
+        self._moment.extend(decided)
+        for number, (speech, level_dbfs, floor_dbfs) in enumerate(decided):
             at = number * FRAME_SAMPLES
             self._floor_dbfs = floor_dbfs
             power = 10 ** (level_dbfs / 10) if speech else 0.0
@@ -211,6 +219,15 @@ class Segmenter:
     def handed_on(self) -> int:
         """End of what was handed on of the open segment; 0 where none is open."""
         return 0 if self._open is None else self._open.end
+
+    @property
+    def level(self) -> AudioLevel | None:
+        """Of the last moment; None where nothing was heard."""
+        if not self._moment:
+            return None
+        loudest_dbfs = max(frame.level_dbfs for frame in self._moment)
+        speech = any(frame.speech for frame in self._moment)
+        return AudioLevel(loudest_dbfs, self._floor_dbfs, speech, self._clock)
 
     def so_far(self) -> Segment | None:
         """The open segment as if it ended with what was handed on last; None where none is open."""

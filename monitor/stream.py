@@ -171,6 +171,12 @@ class Stream:
         """How it is at the moment."""
         return StreamHealth(self.name, self._source.name, self._listening, self._muted)
 
+    @property
+    def level(self) -> WireEvent | None:
+        """How loud the last moment was; None where nothing is heard."""
+        level = self._segmenter.level if self._listening else None
+        return None if level is None else self._encoder.encode(level)
+
     async def run(
         self,
         announce: Callable[[WireEvent], None],

@@ -1,6 +1,6 @@
 // The WebSocket to the monitor: comes back by itself, and asks for what was missed.
 
-import { parseMessage } from "./events";
+import { KINDS, parseMessage } from "./events";
 import { fetchHealth, type Health } from "./health";
 import type { Session } from "./session";
 import { TEXT } from "./text";
@@ -103,6 +103,7 @@ export class Connection {
 
   #address(health: Health): URL {
     const address = socketAddress("events");
+    address.searchParams.set("types", KINDS.join(","));
     if (!this.#resume) return address;
     const heard = this.#session.streams;
     // Those that go on come first, then the youngest.

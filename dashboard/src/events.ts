@@ -6,6 +6,26 @@ export type Label = Emotion | "uncertain";
 export const LABELS: readonly Label[] = [...EMOTIONS, "uncertain"];
 export const CLASSIFIERS = ["speech", "text", "bimodal"] as const;
 
+/** All that the page asks for: what everybody gets, and the level. */
+export const KINDS = [
+  "monitor.started",
+  "monitor.stopped",
+  "speech.started",
+  "speech.ended",
+  "emotion.provisional",
+  "emotion.utterance",
+  "emotion.state",
+  "device.lost",
+  "device.recovered",
+  "device.overflow",
+  "device.muted",
+  "device.silent",
+  "device.clipping",
+  "mark",
+  "stream.gap",
+  "audio.level",
+] as const;
+
 export type Posterior = Record<Emotion, number>;
 
 export interface Word {
@@ -31,6 +51,13 @@ export interface Utterance {
   audio: { level_dbfs: number; noise_floor_dbfs: number; snr_db: number; clipped: boolean };
   latency_ms: Record<string, number>;
   model: { name: string; version: string; digest: string };
+}
+
+/** How loud the last moment was. */
+export interface Level {
+  level_dbfs: number;
+  noise_floor_dbfs: number;
+  speech: boolean;
 }
 
 export interface State {
@@ -105,6 +132,12 @@ export function asUtterance(data: Record<string, unknown>): Utterance | undefine
   };
   const given = Object.fromEntries(Object.entries(data).filter(([, value]) => value !== null));
   return { ...empty, ...given } as unknown as Utterance;
+}
+
+export function asLevel(data: Record<string, unknown>): Level | undefined {
+  const { level_dbfs, noise_floor_dbfs, speech } = data;
+  if (typeof level_dbfs !== "number" || typeof noise_floor_dbfs !== "number") return undefined;
+  return { level_dbfs, noise_floor_dbfs, speech: speech === true };
 }
 
 export function isPosterior(value: unknown): value is Posterior {

@@ -1,6 +1,6 @@
 // All that this page has heard, of every stream. No part of it knows the screen.
 
-import type { Label, MonitorEvent } from "./events";
+import { asLevel, type Label, type MonitorEvent } from "./events";
 import type { Health } from "./health";
 import { Observable } from "./observable";
 import { type Entry, type Spoken, Stream, streamOf, type Told, trim } from "./stream";
@@ -81,6 +81,10 @@ export class Session extends Observable {
   take(event: MonitorEvent, line: string): void {
     // That the past of a stream is no longer kept says nothing to who never heard of it.
     if (event.kind === "stream.gap" && !this.streams.has(streamOf(event.source))) return;
+    if (event.kind === "audio.level") {
+      this.streams.get(streamOf(event.source))?.meter.show(asLevel(event.data));
+      return;
+    }
     const stream = this.#stream(event.source);
     const old = stream.takeOldState(event);
     if (!old && !this.#ids.has(event.id)) {

@@ -9,6 +9,7 @@ import {
   type State,
   type Utterance,
 } from "./events";
+import { Meter } from "./meter";
 import { TEXT } from "./text";
 
 /** A stream that tells of its audio so much later than it should has stood still, as a sleeping machine does. */
@@ -86,6 +87,7 @@ export class Stream {
   /** What is being said, as far as it is judged. */
   current: Utterance | undefined;
   state: State | undefined;
+  readonly meter = new Meter();
   speaking = false;
   speaking_since_ms = 0;
   muted = false;
@@ -122,6 +124,7 @@ export class Stream {
     this.#resumed = resumed;
     this.speaking = false;
     this.current = undefined;
+    this.meter.show(undefined);
   }
 
   take(event: MonitorEvent): Told[] {
@@ -220,16 +223,21 @@ export class Stream {
         this.speaking = false;
         this.stopped = true;
         this.current = undefined;
+        this.meter.show(undefined);
         return [this.#note(time, TEXT.endedNote)];
       case "device.overflow":
         this.lost_ms += Number(data.lost_ms) || 0;
         return [this.#note(time, TEXT.audioLost(Number(data.lost_ms) || 0), { warning: true })];
       case "device.muted":
         this.muted = data.active !== false;
+        this.meter.show(undefined);
         return [this.#note(time, this.muted ? TEXT.muted : TEXT.unmuted)];
       case "mark":
         this.#heard(time, data.at_ms);
         return [this.#note(time, TEXT.mark(String(data.text ?? "")), { at: data.at_ms, mark: true })];
+      case "device.lost":
+        this.meter.show(undefined);
+        return [this.#note(time, TEXT.happened[kind]!, { warning: true })];
       default: {
         const over = data.active === false;
         const note = (over ? TEXT.over : TEXT.happened)[kind];

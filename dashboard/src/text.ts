@@ -40,6 +40,8 @@ export const TEXT = {
   levelNow: "Level",
   levelWords: (level: number, floor: number, snr: number) =>
     `${level.toFixed(0)} dBFS, ${snr.toFixed(0)} dB above the noise at ${floor.toFixed(0)} dBFS`,
+  levelNowWords: (level: number, floor: number, speech: boolean) =>
+    `${speech ? "speech" : "no speech"}: ${level.toFixed(0)} dBFS, noise at ${floor.toFixed(0)} dBFS`,
   levelNone: "nothing was heard yet",
   clipped: "overdriven: turn the microphone down",
 

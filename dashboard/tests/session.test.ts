@@ -120,6 +120,21 @@ test("a stream of which nothing is kept any more is none", () => {
   expect(session(text("stream.gap", undefined, gap)).streams.size).toBe(0);
 });
 
+test("a level changes the meter of its stream and nothing else", () => {
+  const made = session(said(1));
+  const { version } = made;
+  const level = { level_dbfs: -30, noise_floor_dbfs: -70, speech: true, at_ms: 1_000 };
+  feed(
+    made,
+    text("audio.level", undefined, level),
+    text("audio.level", undefined, level, { stream: "nobody" }),
+  );
+  expect(mic(made).meter.level).toEqual({ level_dbfs: -30, noise_floor_dbfs: -70, speech: true });
+  expect([made.version, made.received, made.streams.size]).toEqual([version, 1, 1]);
+  feed(made, text("monitor.stopped", 2, { audio_ms: 2_000 }));
+  expect(mic(made).meter.level).toBeUndefined();
+});
+
 test("streams are kept apart, and shown alone or together", () => {
   const made = session(said(1), said(1, {}, { stream: "kitchen" }), said(2));
   expect(made.missed).toBe(0n);

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.publish.wire import KINDS, PREFIX
+from monitor.publish.wire import KINDS, ON_REQUEST, PREFIX
 
 _SCHEMAS: Final = Path(__file__).parent / "schemas"
 
-WITHOUT_SEQUENCE: Final = ("stream.gap", "emotion.provisional")
+WITHOUT_SEQUENCE: Final = ("stream.gap", "emotion.provisional", *ON_REQUEST)
 """Said to one subscriber only, over WebSocket or MQTT; said in passing, and never again."""
 
 KEPT: Final = tuple(kind for kind in KINDS if kind != "emotion.provisional")
@@ -37,7 +37,7 @@ def build() -> Json:
     """The whole document."""
     schemas: Json = {"envelope": _envelope()}
     messages: Json = {}
-    for kind in KINDS:
+    for kind in (*KINDS, *ON_REQUEST):
         messages[kind] = _event(kind, schemas)
     for name, fields in {**COMMANDS, "auth": {"token": {"type": "string"}}}.items():
         messages[f"command.{name}"] = _command(name, fields)
@@ -96,7 +96,7 @@ def _channels() -> Json:
         "stream": {"description": "Name of the audio stream, likewise.", "default": "mic"},
     }
     node = {"node": names["node"]}
-    events, commands = list(KINDS), [f"command.{name}" for name in COMMANDS]
+    events, commands = [*KINDS, *ON_REQUEST], [f"command.{name}" for name in COMMANDS]
     return {
         "events": {
             "address": "/events",
@@ -176,7 +176,7 @@ def _operations() -> Json:
     commands = [f"command.{name}" for name in COMMANDS]
     retained = {"mqtt": {"qos": 1, "retain": True, "bindingVersion": "0.2.0"}}
     return {
-        "sendEvents": _operation("send", "events", KINDS),
+        "sendEvents": _operation("send", "events", (*KINDS, *ON_REQUEST)),
         "receiveCommands": _operation("receive", "events", [*commands, "command.auth"])
         | {"reply": {"channel": _channel("events"), "messages": _at("events", ["error"])}},
         "publishEvents": _operation("send", "mqttEvents", KEPT)

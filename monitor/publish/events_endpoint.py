@@ -8,9 +8,10 @@ other client waits for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Final
 
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.exceptions import ConnectionClosed
@@ -24,6 +25,9 @@ from monitor.publish.journal import Journal
 from monitor.publish.outbox import Lost, Message, Outbox
 from monitor.publish.subscription import Subscription
 from monitor.publish.wire import body_without_transcript, gap, stream_of, to_json
+
+LEVEL_EVERY_S: Final = 0.2
+"""Told as often as a meter has to move."""
 
 
 @dataclass(eq=False, slots=True)
@@ -64,6 +68,7 @@ class EventsEndpoint:
         queue_events: Events that wait for a subscriber before the oldest are dropped.
         max_message_bytes: Longest command.
         transcript: False keeps the words from all of them.
+        levels: How loud each stream is at the moment.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class EventsEndpoint:
         queue_events: int,
         max_message_bytes: int,
         transcript: bool,
+        levels: Callable[[], Iterable[WireEvent]],
     ) -> None:
         self._journal = journal
         self._desk = desk
@@ -82,6 +88,7 @@ class EventsEndpoint:
         self._queue_events = queue_events
         self._max_message_bytes = max_message_bytes
         self._transcript = transcript
+        self._levels = levels
         self.subscribers: set[Subscriber] = set()
 
     def publish(self, event: WireEvent) -> None:
@@ -115,17 +122,28 @@ class EventsEndpoint:
             async with asyncio.TaskGroup() as tasks:
                 await client.check_token(guard)
                 receiving = tasks.create_task(self._receive(subscriber))
+                metering = tasks.create_task(self._send_levels(subscriber))
                 for state in list(states.values()):
                     if subscription.wants(state.kind, stream_of(state.source)):
                         await client.send(state.body)
                 await self._send_past(subscriber)
                 await _send_events(subscriber)
                 receiving.cancel()
+                metering.cancel()
             await client.connection.close(CloseCode.GOING_AWAY, "the monitor has stopped")
         except* (ConnectionClosed, TookNothing):
             pass
         finally:
             self.subscribers.discard(subscriber)
+
+    async def _send_levels(self, subscriber: Subscriber) -> None:
+        """How loud each stream is, to who asked for it and has had all else."""
+        subscription = subscriber.subscription
+        while "audio.level" in subscription.kinds:
+            await asyncio.sleep(LEVEL_EVERY_S)
+            for level in self._levels() if subscriber.live and subscriber.keeps_up else ():
+                if subscription.wants(level.kind, stream_of(level.source)):
+                    await subscriber.client.send(level.body)
 
     async def _send_past(self, subscriber: Subscriber) -> None:
         """What the subscriber has missed; it is live when there is no more."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import parse_qs
 
-from monitor.publish.wire import KINDS, PREFIX
+from monitor.publish.wire import KINDS, ON_REQUEST, PREFIX
 
 _SINCE: Final = re.compile(r"(?:([a-zA-Z0-9_-]+):)?([0-9]{1,20})")
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
@@ -31,7 +31,8 @@ class Subscription:
     def from_query(cls, query: str) -> Self:
         """Read ``types=a,b&stream=c,d&transcript=0&since=SEQUENCE,d:SEQUENCE``; each may be left out.
 
-        A type is given in full (``org.stser.emotion.state.v1``) or by its kind (``emotion.state``).
+        Without ``types`` it is all but those on request. A type is given in full (``org.stser.emotion.state.v1``) or
+        by its kind (``emotion.state``).
 
         Raises:
             ValueError: Anything else, with what is known.
@@ -79,6 +80,7 @@ def _name(text: str) -> str:
 
 def _kind(name: str) -> str:
     kind = name.removeprefix(PREFIX).removesuffix(".v1")
-    if kind not in KINDS:
-        raise ValueError(f"{name!r} is no type of event; known are {', '.join(KINDS)}.")
+    known = (*KINDS, *ON_REQUEST)
+    if kind not in known:
+        raise ValueError(f"{name!r} is no type of event; known are {', '.join(known)}.")
     return kind

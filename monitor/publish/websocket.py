@@ -141,6 +141,7 @@ class WebSocketPublisher:
             queue_events=settings.queue_events,
             max_message_bytes=settings.max_message_bytes,
             transcript=settings.transcript,
+            levels=lambda: [level for stream in reception.active if (level := stream.level)],
         )
         self._audio = AudioEndpoint(audio, reception, journal, transcript=settings.transcript)
         self._longest = max(settings.max_message_bytes, audio.max_message_bytes)

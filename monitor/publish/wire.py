@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from monitor.events import (
+    AudioLevel,
     DeviceClipping,
     DeviceHappening,
     DeviceLost,
@@ -61,6 +62,9 @@ KINDS: Final = (
 )
 """Types without prefix and version; each has a schema of its data under ``schemas/``."""
 
+ON_REQUEST: Final = ("audio.level",)
+"""Further ones, which consumers get that name them."""
+
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _DECIMALS: Final = 4
 
@@ -105,7 +109,7 @@ class WireEncoder:
         """Whether events hold the words."""
         self._clock = clock
         self._sequence = 0
-        self._provisional = 0
+        self._in_passing = 0
         # Without a journal every run starts at 1, so the identifier needs something of the run.
         self._run = uuid.uuid4().hex[:12]
 
@@ -118,9 +122,9 @@ class WireEncoder:
         kind, data = _encode(happening)
         if not self.transcript:
             data = without_transcript(data)
-        if isinstance(happening, ProvisionalEmotion):
-            self._provisional += 1
-            identifier = f"{self._run}-p{self._provisional}"
+        if isinstance(happening, ProvisionalEmotion | AudioLevel):
+            self._in_passing += 1
+            identifier = f"{self._run}-p{self._in_passing}"
             numbered: Json = {}
         else:
             self._sequence += 1
@@ -227,6 +231,13 @@ def _encode(happening: Happening) -> tuple[str, Json]:
                 "since_ms": to_ms(happening.since),
                 "confidence": posterior[happening.label],
                 "posterior": posterior,
+            }
+        case AudioLevel():
+            return "audio.level", {
+                "level_dbfs": _decibels(happening.level_dbfs),
+                "noise_floor_dbfs": _decibels(happening.noise_floor_dbfs),
+                "speech": happening.speech,
+                "at_ms": to_ms(happening.at),
             }
         case Marked(text=text, at=at):
             return "mark", {"text": text, "at_ms": to_ms(at)}

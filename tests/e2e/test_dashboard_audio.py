@@ -325,12 +325,15 @@ def test_two_streams_are_seen_together_and_alone_and_axe_finds_nothing_to_object
             async with open_dashboard(browser, url, width=width) as dashboard:
                 cards = dashboard.page.locator("#overview li")
                 await expect(cards).to_have_count(2)
-                await expect(dashboard.page.locator("#utterances-heading")).to_contain_text("4")
+                await expect(
+                    cards.locator(".level[data-speech=true] .level-fill")
+                ).not_to_have_count(0)
                 names = dashboard.page.locator(".utterance .stream-name")
                 assert {*await names.all_text_contents()} <= {"hall", "kitchen"}
                 await dashboard.page.evaluate(AXE.read_text("utf-8"))
                 await check(dashboard)
                 await dashboard.choose("kitchen")
+                await expect(dashboard.page.locator("#now")).to_contain_text("speech: -")
                 await expect(dashboard.transcripts).to_have_text(NEWEST_FIRST)
                 await check(dashboard)
                 await dashboard.show("Session")

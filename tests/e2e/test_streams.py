@@ -241,3 +241,30 @@ def test_capture_that_crashes_is_started_again_and_none_outlives_its_monitor(
         assert [lost["source"] for lost in monitor.of("device.lost")] == ["/stser/node/door"]
         _, alive = psutil.wait_procs(children, timeout=5)
     assert not alive
+
+
+def test_level_goes_to_who_asks_for_it_and_to_nobody_else(tmp_path: Path) -> None:
+    first, second = recordings(tmp_path)
+
+    async def main() -> tuple[list[Any], list[Any], RunningMonitor]:
+        flags = ("--input", first, "--input", second, "--stream", "desk", "--stream", "door")
+        async with running_monitor(*flags, "--pace", "realtime", "--ws-port", "0") as monitor:
+            url = f"ws://127.0.0.1:{await monitor.port()}/events"
+            async with (
+                connect(f"{url}?types=audio.level&stream=door") as meter,
+                connect(url) as other,
+            ):
+                levels = [json.loads(message) async for message in meter]
+                return levels, [json.loads(message) async for message in other], monitor
+
+    levels, told, monitor = asyncio.run(main())
+    assert {level["source"].rpartition("/")[2] for level in levels} == {"door"}
+    said = [level["data"]["level_dbfs"] for level in levels if level["data"]["speech"]]
+    quiet = [level["data"]["level_dbfs"] for level in levels if not level["data"]["speech"]]
+    assert np.median(said) > np.median(quiet) + 20
+    assert all("sequence" not in level for level in levels)
+    at_ms = [level["data"]["at_ms"] for level in levels]
+    assert at_ms == sorted(at_ms)
+    assert told
+    assert not [event for event in told if "level" in event["type"]]
+    assert not monitor.of("audio.level")

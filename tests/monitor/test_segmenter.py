@@ -446,3 +446,23 @@ def test_a_setting_that_makes_no_sense_is_refused_by_name(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         SegmenterSettings(**changed)
+
+
+def test_level_is_that_of_the_loudest_frame_of_the_last_moment_until_a_gap() -> None:
+    segmenter = Segmenter()
+    assert segmenter.level is None
+    for frame in frames_of(sound([(QUIET, 100), (LOUD, 5), (QUIET, 5)])):
+        segmenter.push(frame)
+    level = segmenter.level
+    assert level is not None
+    assert level.level_dbfs == pytest.approx(20 * np.log10(LOUD), abs=1.0)
+    assert level.noise_floor_dbfs == pytest.approx(20 * np.log10(QUIET), abs=2.0)
+    assert (level.speech, level.at) == (True, 110 * FRAME_SAMPLES)
+    for frame in frames_of(sound([(QUIET, 10)]), level.at):
+        segmenter.push(frame)
+    level = segmenter.level
+    assert level is not None
+    assert level.level_dbfs == pytest.approx(20 * np.log10(QUIET), abs=1.0)
+    assert not level.speech
+    segmenter.push(AudioGap(level.at, FRAME_SAMPLES, "muted"))
+    assert segmenter.level is None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from monitor.events import (
+    AudioLevel,
     CloseReason,
     DeviceClipping,
     DeviceLost,
@@ -104,6 +105,9 @@ EVERY: tuple[Happening, ...] = (
     Marked("the guests arrive", 320_000),
     MonitorStopped(60_000, 17, {"audio": 0}),
 )
+
+LEVEL = AudioLevel(-23.14, -58.16, True, 167_680)
+"""What nobody is told who does not ask for it."""
 
 
 def encoded(*happenings: Happening, transcript: bool = True) -> list[WireEvent]:

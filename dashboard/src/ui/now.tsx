@@ -3,7 +3,7 @@
 import type { Stream } from "../stream";
 import { labelText, TEXT } from "../text";
 import { Bars } from "./emotion";
-import { Level } from "./level";
+import { LevelMeter } from "./level";
 import { Activity } from "./streams";
 
 export function Now({ stream, named }: { stream: Stream | undefined; named: boolean }) {
@@ -20,8 +20,7 @@ export function Now({ stream, named }: { stream: Stream | undefined; named: bool
       <p class="hint" data-shown={current !== undefined}>
         {TEXT.provisional}
       </p>
-      <h3>{current ? TEXT.levelNow : TEXT.level}</h3>
-      <Level audio={(current ?? last)?.audio} />
+      {stream && <LevelMeter stream={stream} />}
     </section>
   );
 }

@@ -3,6 +3,7 @@
 import type { Stream } from "../stream";
 import { labelText, TEXT } from "../text";
 import { Shape, Stack } from "./emotion";
+import { SmallMeter } from "./level";
 
 interface Props {
   streams: Stream[];
@@ -56,6 +57,7 @@ function StreamCard({ stream, onChoose }: { stream: Stream; onChoose: (name: str
         {state && <Shape label={state.label} />}
         {state ? labelText(state.label) : utterances.length > 0 ? TEXT.unclear : TEXT.nobody}
       </p>
+      {!stopped && <SmallMeter stream={stream} />}
       {posterior && !stopped && <Stack name={current ? TEXT.soFar : TEXT.nowShort} posterior={posterior} />}
       <button type="button" class="open" aria-label={TEXT.showStream(name)} onClick={() => onChoose(name)} />
     </li>

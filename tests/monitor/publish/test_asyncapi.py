@@ -15,8 +15,8 @@ from monitor.publish.asyncapi import COMMANDS, WITHOUT_SEQUENCE, as_json, as_mar
 from monitor.publish.outbox import Lost
 from monitor.publish.pages import ASYNCAPI, load_pages
 from monitor.publish.subscription import Subscription
-from monitor.publish.wire import KINDS, gap
-from tests.support.happenings import EVERY, NOON, encoded
+from monitor.publish.wire import KINDS, ON_REQUEST, gap
+from tests.support.happenings import EVERY, LEVEL, NOON, encoded
 
 DOCS = Path(__file__).parents[3] / "docs"
 DOCUMENT = json.loads(ASYNCAPI.read_text("utf-8"))
@@ -67,7 +67,7 @@ def test_every_reference_of_the_document_points_at_something() -> None:
 
 
 def test_every_kind_of_event_is_a_message_of_the_websocket() -> None:
-    assert set(KINDS) <= DOCUMENT["channels"]["events"]["messages"].keys()
+    assert {*KINDS, *ON_REQUEST} <= DOCUMENT["channels"]["events"]["messages"].keys()
 
 
 def test_every_kind_but_what_is_said_in_passing_is_a_message_of_mqtt() -> None:
@@ -75,7 +75,7 @@ def test_every_kind_but_what_is_said_in_passing_is_a_message_of_mqtt() -> None:
     assert set(KINDS) - said == {"emotion.provisional"}
 
 
-@pytest.mark.parametrize("event", encoded(*EVERY), ids=lambda event: event.kind)
+@pytest.mark.parametrize("event", encoded(*EVERY, LEVEL), ids=lambda event: event.kind)
 def test_every_event_is_the_message_of_its_kind_and_no_other(event: WireEvent) -> None:
     told = json.loads(event.body)
     jsonschema.validate(told, rule_of(event.kind))

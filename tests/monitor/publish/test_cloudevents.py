@@ -10,18 +10,18 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
 from monitor.publish.outbox import Lost
-from monitor.publish.wire import KINDS, PREFIX, gap
-from tests.support.happenings import EVERY, NOON, encoded
+from monitor.publish.wire import KINDS, ON_REQUEST, PREFIX, gap
+from tests.support.happenings import EVERY, LEVEL, NOON, encoded
 from tests.support.standards import standard
 
 BODIES = {
-    **{event.type: event.body for event in encoded(*EVERY)},
+    **{event.type: event.body for event in encoded(*EVERY, LEVEL)},
     f"{PREFIX}stream.gap.v1": gap(Lost("/stser/node/mic", 3, 7, 5), "slow_client", NOON),
 }
 
 
 def test_every_kind_is_among_the_events_that_are_read_here() -> None:
-    assert BODIES.keys() == {f"{PREFIX}{kind}.v1" for kind in KINDS}
+    assert BODIES.keys() == {f"{PREFIX}{kind}.v1" for kind in (*KINDS, *ON_REQUEST)}
 
 
 @pytest.mark.parametrize("name", BODIES)

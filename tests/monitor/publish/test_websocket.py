@@ -23,7 +23,7 @@ from monitor.events import StateChanged, WireEvent
 from monitor.publish.journal import Journal, JournalSettings
 from monitor.publish.pages import load_pages
 from monitor.publish.websocket import WebSocketPublisher, WebSocketSettings
-from monitor.publish.wire import KINDS
+from monitor.publish.wire import KINDS, ON_REQUEST
 from tests.support.happenings import (
     EVERY,
     STATE,
@@ -515,7 +515,7 @@ def test_dashboard_comes_whole_and_lets_nothing_from_elsewhere_in() -> None:
 def test_schema_of_every_kind_is_served_where_the_events_say() -> None:
     async def main() -> None:
         async with serving() as publisher:
-            for kind in KINDS:
+            for kind in (*KINDS, *ON_REQUEST):
                 status, headers, body = await page(publisher, f"/schemas/{kind}.v1.json")
                 assert (status, headers["Content-Type"]) == (200, "application/schema+json")
                 assert kind in json.loads(body)["title"]

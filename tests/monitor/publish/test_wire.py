@@ -18,13 +18,14 @@ from monitor.publish.outbox import Lost
 from monitor.publish.pages import SCHEMAS
 from monitor.publish.wire import (
     KINDS,
+    ON_REQUEST,
     WireEncoder,
     body_without_transcript,
     gap,
     rounded_posterior,
     to_json,
 )
-from tests.support.happenings import EVERY, NOON, SEGMENT, UTTERANCE, data_of, encoded
+from tests.support.happenings import EVERY, LEVEL, NOON, SEGMENT, UTTERANCE, data_of, encoded
 
 
 def schema(kind: str) -> Any:
@@ -32,12 +33,17 @@ def schema(kind: str) -> Any:
 
 
 def test_every_kind_of_event_has_a_schema_and_every_schema_a_kind() -> None:
-    assert {path.name.removesuffix(".v1.json") for path in SCHEMAS.iterdir()} == set(KINDS)
-    for kind in KINDS:
+    assert {path.name.removesuffix(".v1.json") for path in SCHEMAS.iterdir()} == {
+        *KINDS,
+        *ON_REQUEST,
+    }
+    for kind in (*KINDS, *ON_REQUEST):
         jsonschema.Draft202012Validator.check_schema(schema(kind))
 
 
-@pytest.mark.parametrize("happening", EVERY, ids=lambda happening: type(happening).__name__)
+@pytest.mark.parametrize(
+    "happening", [*EVERY, LEVEL], ids=lambda happening: type(happening).__name__
+)
 def test_data_of_every_event_is_as_its_schema_says(happening: Happening) -> None:
     (event,) = encoded(happening)
     tree = json.loads(event.body)
