@@ -145,6 +145,7 @@ def _describe(
         "text_encoder": encoder.digest,
         "device": run.compute.device.type,
         "mixed_precision": run.compute.precision,
+        "threads": torch.get_num_threads(),
         "processes_to_a_batch": run.compute.sharers,
     }
 

@@ -19,7 +19,8 @@ from stser_core.labels import EMOTIONS
 from tests.support.speech import spoken, write_wav
 from tests.training.conftest import WORDS
 from tests.training.iemocap_folder import write_small
-from training.cli import MIN_TRANSCRIPT_CONFIDENCE, main
+from training.cli import main
+from training.flags import MIN_TRANSCRIPT_CONFIDENCE
 from training.front_end import load_audio, trim
 from training.transcripts import Recogniser, confidence, embedded_model, transcribe
 from training.utterance import Utterance

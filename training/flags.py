@@ -1,0 +1,209 @@
+"""Every flag of ``stser-train``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from training.corpora import READERS
+from training.recogniser.cli import add_command as add_recogniser_command
+
+CONFIG = Path(__file__).parents[1] / "config"
+SETTINGS = CONFIG / "train_open.toml"
+PAPER_SETTINGS = CONFIG / "train_iemocap.toml"
+MIN_TRANSCRIPT_CONFIDENCE = 0.35
+"""The default of the monitor's abstention.min_transcript_confidence."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every flag of ``stser-train``."""
+    root = os.environ.get("STSER_DATA")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--root",
+        type=Path,
+        default=Path(root) if root else None,
+        help="folder of the corpora (default: $STSER_DATA)",
+    )
+    shared.add_argument(
+        "--config",
+        type=Path,
+        help=f"settings file (TOML); default: {SETTINGS.name}, for IEMOCAP {PAPER_SETTINGS.name}",
+    )
+    shared.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "stser-train",
+        help="folder for features that are computed once",
+    )
+    shared.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="CPU threads of PyTorch (default: 1, for on a busy machine two stall each other)",
+    )
+    flags = argparse.ArgumentParser(
+        prog="stser-train",
+        description="Corpora in, checkpoints and tables out.",
+        allow_abbrev=False,
+    )
+    commands = flags.add_subparsers(dest="command", required=True)
+    fit = commands.add_parser("fit", parents=[shared], help="train a checkpoint on open corpora")
+    fit.add_argument("--out", type=Path, required=True, help="folder of the new checkpoint")
+    fit.add_argument(
+        "--albert",
+        type=Path,
+        help="folder of a pre-trained ALBERT, as distil writes it; default: the packaged one",
+    )
+    fit.add_argument(
+        "--text-from", type=Path, help="checkpoint whose trained text branch is taken as it is"
+    )
+    fit.add_argument(
+        "--opinions",
+        type=Path,
+        help="the teacher's opinions of the sentences, as distil writes them",
+    )
+    _add_text_commands(commands, shared)
+    crossval = commands.add_parser(
+        "crossval",
+        parents=[shared],
+        help="speaker-independent folds on open corpora, or the paper's protocol on IEMOCAP",
+    )
+    crossval.add_argument("--corpus", choices=["open", "iemocap"], default="open")
+    crossval.add_argument(
+        "--allow-partial", action="store_true", help="go on with a part of IEMOCAP"
+    )
+    _add_paper(crossval)
+    crossval.add_argument(
+        "--out", type=Path, required=True, help="folder of the results, resumable"
+    )
+    crossval.add_argument(
+        "--checkpoint", type=Path, help="gives the text branch; default: the packaged one"
+    )
+    _add_words(crossval)
+    baseline = commands.add_parser(
+        "baseline", parents=[shared], help="openSMILE + SVM and TF-IDF on the same folds"
+    )
+    baseline.add_argument("--corpus", choices=["open", "iemocap"], default="open")
+    baseline.add_argument(
+        "--allow-partial", action="store_true", help="go on with a part of IEMOCAP"
+    )
+    baseline.add_argument("--out", type=Path, required=True, help="folder of the results")
+    _add_words(baseline)
+    evaluate = commands.add_parser(
+        "evaluate", parents=[shared], help="a checkpoint on a corpus, judged as the monitor does"
+    )
+    evaluate.add_argument("--checkpoint", type=Path, help="default: the packaged one")
+    evaluate.add_argument(
+        "--corpus",
+        choices=["csv", *READERS, "meld"],
+        default="csv",
+        help="layout of --root: csv = manifest.csv, else the corpus as released",
+    )
+    evaluate.add_argument(
+        "--allow-partial", action="store_true", help="go on with a part of the corpus"
+    )
+    evaluate.add_argument(
+        "--no-adaptation",
+        dest="adaptation",
+        action="store_false",
+        help="judge each utterance as the first of its speaker",
+    )
+    evaluate.add_argument("--out", type=Path, required=True, help="CSV file of all predictions")
+    _add_words(evaluate)
+    evaluate.add_argument(
+        "--min-transcript-confidence",
+        type=float,
+        default=MIN_TRANSCRIPT_CONFIDENCE,
+        help="with --transcripts vosk: a transcript below it is not read, as in the monitor "
+        f"(default: {MIN_TRANSCRIPT_CONFIDENCE:g})",
+    )
+    add_recogniser_command(commands, shared)
+    tables = commands.add_parser("tables", parents=[shared], help="all figures as Markdown")
+    tables.add_argument("--crossval", type=Path, required=True, help="folder of its results")
+    tables.add_argument("--baseline", type=Path, required=True, help="folder of its results")
+    tables.add_argument("--out", type=Path, required=True, help="Markdown file to write")
+    return flags
+
+
+def _add_paper(crossval: argparse.ArgumentParser) -> None:
+    paper = crossval.add_argument_group("the paper's protocol, with --corpus iemocap")
+    paper.add_argument(
+        "--text-encoder",
+        metavar="FOLDER|NAME",
+        help="an ALBERT of transformers to start from, such as albert-base-v2; "
+        "default: that of --checkpoint",
+    )
+    paper.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    paper.add_argument(
+        "--mixed-precision",
+        choices=["no", "fp16", "bf16"],
+        help="precision of training; default: that of `accelerate launch`, else no",
+    )
+    paper.add_argument(
+        "--parallel",
+        choices=["folds", "batches"],
+        default="folds",
+        help="under `accelerate launch`: processes train folds of their own (the result of one "
+        "process), or share each batch (for more processes than folds)",
+    )
+    paper.add_argument(
+        "--save-every",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="longest work that a kill costs, in whole epochs (default: 30)",
+    )
+
+
+def _add_words(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--transcripts",
+        choices=["reference", "vosk"],
+        default="reference",
+        help="words of the corpus, or what the recogniser hears in its audio (for baseline and "
+        "crossval: IEMOCAP)",
+    )
+    command.add_argument(
+        "--vosk-model",
+        type=Path,
+        help="folder of the recogniser's model; default: the embedded one",
+    )
+
+
+def _add_text_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """What goes before ``fit``, and beside ``evaluate``, for words alone."""
+    distil = commands.add_parser(
+        "distil",
+        parents=[shared],
+        help="distil a sentence encoder into the ALBERT of the text branch",
+    )
+    distil.add_argument(
+        "--teacher",
+        type=Path,
+        required=True,
+        help="folder of a BERT sentence encoder such as all-MiniLM-L6-v2, as transformers saves it",
+    )
+    distil.add_argument("--out", type=Path, required=True, help="folder of the results, resumable")
+    recognised = argparse.ArgumentParser(add_help=False)
+    recognised.add_argument(
+        "--vosk-model",
+        type=Path,
+        help="folder of the recogniser's model; default: the embedded one",
+    )
+    recognised.add_argument("--sentences", type=int, default=800, help="how many (default: 800)")
+    confusions = commands.add_parser(
+        "confusions",
+        parents=[shared, recognised],
+        help="count which words a recogniser hears for which, on synthetic speech",
+    )
+    confusions.add_argument("--out", type=Path, required=True, help="table to write (TSV)")
+    heard = commands.add_parser(
+        "heard",
+        parents=[shared, recognised],
+        help="write a text corpus as a recogniser hears it from synthetic voices",
+    )
+    heard.add_argument("--corpus", type=Path, required=True, help="CSV file below --root")
+    heard.add_argument("--out", type=Path, required=True, help="folder for manifest.csv")
