@@ -53,7 +53,8 @@ class _Conversation:
 
     transcript: bool
     """Whether the client is told the words."""
-    events_live: bool = False
+    events_live: bool | None = None
+    """Whether events come between the answers; None until audio has come, before which it can be asked for."""
     events: deque[bytes] = field(default_factory=deque)
     """To be sent between the answers."""
     judged: list[dict[str, Any]] = field(default_factory=list)
@@ -64,7 +65,7 @@ class _Conversation:
     def take(self, event: WireEvent) -> None:
         self.first = self.first or event.sequence
         body = self.told(event.body)
-        if self.events_live:
+        if self.events_live is not False:
             self.events.append(body)
         if isinstance(event.happening, UtteranceEmotion):
             self.judged.append(json.loads(body)["data"])
@@ -72,6 +73,12 @@ class _Conversation:
     def told(self, body: bytes) -> bytes:
         """An event as this client gets it."""
         return body if self.transcript else body_without_transcript(body)
+
+    def audio_has_come(self) -> None:
+        """What happened before is told only where events were asked for by now."""
+        if not self.events_live:
+            self.events_live = False
+            self.events.clear()
 
     def answer(self, partial: str) -> bytes:
         """To one message."""
@@ -139,6 +146,7 @@ class AudioEndpoint:
             ended = await self._hear(client, audio, guest, talk)
         if not ended:
             raise _Misbehaved(CloseCode.GOING_AWAY, "the monitor stops")
+        talk.audio_has_come()
         await _flush(client, talk)
         await client.send(talk.last_answer())
         if not talk.events_live:
@@ -161,6 +169,7 @@ class AudioEndpoint:
                     continue
                 await guest.stream.cut()
             else:
+                talk.audio_has_come()
                 try:
                     await audio.hear(message)
                 except ValueError as error:
@@ -251,7 +260,8 @@ def _configure(audio: IncomingAudio, talk: _Conversation, config: Any) -> None:
     """
     if not isinstance(config, dict):
         raise _Misbehaved(CloseCode.INVALID_DATA, "config must be a JSON object")
-    talk.events_live = config.get("events") is True
+    if config.get("events") is True:
+        talk.events_live = True
     rate_hz = config.get("sample_rate")
     if rate_hz is None:
         return
