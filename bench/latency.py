@@ -25,6 +25,7 @@ import soundfile
 from bench.machine import describe_machine
 from config.loader import build
 from monitor.assembly import DEMO, assemble
+from monitor.cli import leave_what_is_loaded
 from monitor.events import (
     FRAME_SAMPLES,
     SAMPLE_RATE_HZ,
@@ -116,7 +117,7 @@ def measure(samples: Samples, *, asr: bool, lead_ms: int | None = None) -> dict[
     pipeline = parts.pipeline
     source, stopwatch = InRealTime(samples), Stopwatch()
     parts.streams[0]._source, pipeline._publishers = source, [stopwatch]
-    asyncio.run(pipeline.run())
+    asyncio.run(parts.pipeline.run(leave_what_is_loaded))
     judged = [(s, u) for s, u in stopwatch.judged if u.segment.reason == "silence"]
     decision = [1000 * (s - stopwatch.decided_s[u.segment.utterance]) for s, u in judged]
     whole = [1000 * (s - source.began_s - u.segment.speech_end / SAMPLE_RATE_HZ) for s, u in judged]
