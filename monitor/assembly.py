@@ -30,6 +30,7 @@ from monitor.publish.jsonl import JsonLines
 from monitor.publish.websocket import WebSocketPublisher
 from monitor.publish.wire import WireEncoder
 from monitor.reception import Reception
+from monitor.recorder import Recorder
 from monitor.replay import FileSource, PipeSource
 from monitor.segmenter import Segmenter
 from monitor.settings import MonitorSettings
@@ -190,6 +191,7 @@ def assemble(
             audio=settings.audio,
             main=f"/stser/{node}/{main}",
             broker=mqtt,
+            recorder=workshop.recorder,
         )
         publishers.append(websocket)
     if mqtt is not None:
@@ -201,6 +203,7 @@ def assemble(
         publishers=publishers,
         desk=desk,
         reception=reception,
+        recorder=workshop.recorder,
         preload=workshop.preload,
     )
     return Assembly(pipeline, streams, websocket, workshop.notice)
@@ -231,6 +234,9 @@ class Workshop:
         self._provisional = replace(
             settings.provisional, enabled=settings.provisional.enabled and not offline
         )
+        self.recorder = None
+        if settings.record.folder is not None:
+            self.recorder = Recorder(settings.record.folder.expanduser(), settings.record)
         self._vosk = SharedVosk()
         self._model = None
         if settings.asr.enabled:
@@ -265,6 +271,7 @@ class Workshop:
             abstention=settings.abstention,
             provisional=self._provisional,
             voice=choose_voice(settings, name),
+            recorder=self.recorder,
             started=self._started,
         )
 
@@ -276,6 +283,7 @@ class Workshop:
             modalities=("speech", "text") if self._model is not None else ("speech",),
             recogniser=self._model.name if self._model is not None else "off",
             notice=self.notice,
+            recording=self.recorder is not None,
         )
 
 

@@ -47,6 +47,7 @@ FLAG_SETTINGS = {
     "mqtt_prefix": "mqtt.prefix",
     "ha_discovery": "mqtt.ha_discovery",
     "journal": "journal.path",
+    "record": "record.folder",
     "transcript": "transcript",
     "provisional": "provisional.enabled",
     "silence_ms": "segmenter.silence_ms",
@@ -189,6 +190,12 @@ def _add_output_flags(group: argparse._ArgumentGroup) -> None:
         help="where events are kept for those who missed them (default: the user's state folder)",
     )
     group.add_argument(
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help="keep what is heard in WAV files in this folder (default: no audio is stored)",
+    )
+    group.add_argument(
         "--no-transcript",
         dest="transcript",
         action="store_false",
@@ -309,6 +316,8 @@ async def _run(settings: MonitorSettings, flags: argparse.Namespace) -> int:
         leave_what_is_loaded()
         if parts.notice:
             logger.info("%s", parts.notice)
+        if settings.record.folder is not None:
+            logger.info("Recording: what is heard is kept in %s.", settings.record.folder)
         if parts.websocket is not None:
             logger.info("Dashboard: %s", parts.websocket.url)
         heard = ", ".join(stream.health.device for stream in parts.streams) or "clients only"

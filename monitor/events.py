@@ -206,6 +206,8 @@ class MonitorStarted:
     recogniser: str
     """Name of the recogniser's model, or ``off``."""
     notice: str
+    recording: bool
+    """Whether the audio is kept."""
 
 
 @dataclass(frozen=True, slots=True)

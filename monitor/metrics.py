@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from monitor.events import SAMPLE_RATE_HZ, DeviceOverflow, UtteranceEmotion, WireEvent
+from monitor.recorder import RecordingHealth
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -39,7 +40,13 @@ class Metrics:
                 self._audio_lost_s += lost / SAMPLE_RATE_HZ
 
     def render(
-        self, *, clients: int, streams: int, durable: bool, waiting: Mapping[str, int]
+        self,
+        *,
+        clients: int,
+        streams: int,
+        durable: bool,
+        waiting: Mapping[str, int],
+        recording: RecordingHealth | None = None,
     ) -> bytes:
         """OpenMetrics text.
 
@@ -48,12 +55,17 @@ class Metrics:
             streams: Streams that are heard now.
             durable: Whether the journal survives the process.
             waiting: Events that each consumer of the journal has not had yet.
+            recording: How it goes; None where no audio is kept.
         """
         # Deferred: the library takes longer to import than the first request to answer.
         from prometheus_client import CollectorRegistry
         from prometheus_client.openmetrics.exposition import generate_latest
 
-        metrics = [*self._counted(), *_now(clients, streams, durable, waiting)]
+        metrics = [
+            *self._counted(),
+            *_now(clients, streams, durable, waiting),
+            *(_recorded(recording) if recording is not None else ()),
+        ]
 
         class Collector:
             def collect(self) -> Iterator[Metric]:
@@ -103,6 +115,21 @@ def _now(clients: int, streams: int, durable: bool, waiting: Mapping[str, int]) 
     for consumer in sorted(waiting):
         family.add_metric([consumer], waiting[consumer])
     yield family
+
+
+def _recorded(recording: RecordingHealth) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    yield GaugeMetricFamily(
+        "stser_recording",
+        "1 while audio is kept; 0 once the disk has failed",
+        int(recording.active),
+    )
+    for name, text, value in (
+        ("stser_recorded_seconds", "Audio kept, all streams", recording.written_s),
+        ("stser_recording_lost_seconds", "Audio that the disk was too slow for", recording.lost_s),
+    ):
+        yield CounterMetricFamily(name, text, value=value)
 
 
 class _Histogram:

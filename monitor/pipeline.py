@@ -21,6 +21,7 @@ from monitor.inference import EnsembleWorker
 from monitor.ports import Publisher
 from monitor.publish.journal import Journal
 from monitor.reception import Reception
+from monitor.recorder import Recorder
 from monitor.stream import Stream
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class Pipeline:
     """Runs until all streams from the start have ended, or :meth:`stop` is called. Use once.
 
     Everything that has a lifetime is entered by :meth:`run` and left by it, in this order on the way
-    out: streams, publishers, journal, ensemble.
+    out: streams, publishers, recorder, journal, ensemble.
 
     Args:
         streams: Those from the start.
@@ -39,6 +40,7 @@ class Pipeline:
         publishers: Take each event.
         desk: Where commands come from.
         reception: Hears the streams.
+        recorder: Keeps the audio; None where nobody asked for that.
         preload: Called first: begins to load, on another thread, what is needed later.
     """
 
@@ -51,6 +53,7 @@ class Pipeline:
         publishers: Sequence[Publisher],
         desk: CommandDesk,
         reception: Reception,
+        recorder: Recorder | None = None,
         preload: Callable[[], None] = lambda: None,
     ) -> None:
         self._streams = streams
@@ -59,6 +62,7 @@ class Pipeline:
         self._publishers = publishers
         self._desk = desk
         self._reception = reception
+        self._recorder = recorder
         self._preload = preload
         self._stopping = asyncio.Event()
 
@@ -76,6 +80,8 @@ class Pipeline:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._ensemble)
             await stack.enter_async_context(self._journal)
+            if self._recorder is not None:
+                await stack.enter_async_context(self._recorder)
             for publisher in self._publishers:
                 await stack.enter_async_context(publisher)
             self._desk.open(self._obey)

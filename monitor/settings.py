@@ -20,6 +20,7 @@ from monitor.publish.broker import MqttSettings
 from monitor.publish.journal import JournalSettings
 from monitor.publish.jsonl import OutputSettings
 from monitor.publish.websocket import WebSocketSettings
+from monitor.recorder import RecordSettings
 from monitor.segmenter import SegmenterSettings
 from monitor.state import StateSettings
 from monitor.vad import VadSettings
@@ -74,6 +75,7 @@ class MonitorSettings:
     state: StateSettings = field(default_factory=StateSettings)
     provisional: ProvisionalSettings = field(default_factory=ProvisionalSettings)
     journal: JournalSettings = field(default_factory=JournalSettings)
+    record: RecordSettings = field(default_factory=RecordSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
     audio: AudioSettings = field(default_factory=AudioSettings)
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)

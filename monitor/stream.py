@@ -56,6 +56,7 @@ from monitor.lateness import Lateness
 from monitor.ports import AudioSource, Transcriber
 from monitor.provisional import ProvisionalSchedule, ProvisionalSettings
 from monitor.publish.wire import WireEncoder
+from monitor.recorder import Recorder
 from monitor.segmenter import Segmenter
 from monitor.state import EmotionState
 from stser_core.ensemble import Verdict
@@ -114,6 +115,7 @@ class Stream:
         abstention: When the label is ``uncertain``.
         provisional: When the emotion so far is said.
         voice: Where the voice heard so far is kept; None for nowhere.
+        recorder: Keeps the audio; None where nobody asked for that.
         started: What is announced first, of the ensemble's model.
     """
 
@@ -130,6 +132,7 @@ class Stream:
         abstention: AbstentionSettings,
         provisional: ProvisionalSettings,
         voice: VoiceFile | None,
+        recorder: Recorder | None = None,
         started: Callable[[ModelId], MonitorStarted],
     ) -> None:
         self.name = name
@@ -141,6 +144,7 @@ class Stream:
         self._state = state
         self._abstention = abstention
         self._voice = voice
+        self._recorder = recorder
         self._schedule = ProvisionalSchedule(provisional)
         self._provisional: asyncio.Task[None] | None = None
         self._started = started
@@ -274,6 +278,7 @@ class Stream:
             self._failure = error
         for output in self._segmenter.flush():
             await self._advance(output)
+        self._end_recording()
         await self._closed.put(None)
 
     async def _hear(self, audio: AudioFrame | AudioGap | DeviceHappening) -> None:
@@ -295,11 +300,22 @@ class Stream:
             self._lateness.heard(self._clock, time.perf_counter())
             if self._muted:
                 return
+            await self._record(audio)
         outputs = self._segmenter.push(audio)
         for output in outputs:
             await self._advance(output)
         if outputs and isinstance(outputs[-1], SpeechAudio):
             await self._say_so_far()
+
+    async def _record(self, frame: AudioFrame) -> None:
+        if self._recorder is not None:
+            handed_over = self._recorder.feed(self.name, frame)
+            if handed_over and not self._source.live:
+                await self._recorder.settled()
+
+    def _end_recording(self) -> None:
+        if self._recorder is not None:
+            self._recorder.end(self.name)
 
     async def _switch_mute(self, now: int) -> None:
         """What is said while muted is lost on purpose: a gap, which closes an open segment."""
@@ -307,6 +323,7 @@ class Stream:
         if self._muted_at is None:
             began = self._muted_at = now
             self._mutes += 1
+            self._end_recording()
         else:
             began, self._muted_at = self._muted_at, None
         gap = AudioGap(began, now - began, "muted")

@@ -36,6 +36,7 @@ from monitor.publish.pages import SECURITY_HEADERS, load_pages
 from monitor.publish.subscription import Subscription
 from monitor.publish.wire import stream_of, to_json
 from monitor.reception import Reception, ReceptionError
+from monitor.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +113,7 @@ class WebSocketPublisher:
         audio: Limits of the latter.
         main: CloudEvents source of the first stream.
         broker: Whose health is told; None where there is none.
+        recorder: The same.
 
     Raises:
         PublishError: On entry, where the address cannot be listened on, or a token or certificate cannot be used.
@@ -127,11 +129,13 @@ class WebSocketPublisher:
         audio: AudioSettings,
         main: str,
         broker: BrokerPublisher | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._settings = settings
         self._journal = journal
         self._reception = reception
         self._broker = broker
+        self._recorder = recorder
         self._metrics = Metrics()
         self._pages = load_pages()
         self._events = EventsEndpoint(
@@ -263,7 +267,8 @@ class WebSocketPublisher:
                     "failing": journal.failing,
                     "newest": {stream_of(source): journal.newest(source) for source in sources},
                 },
-                "mqtt": None if self._broker is None else dataclasses.asdict(self._broker.health),
+                "mqtt": _told(self._broker),
+                "recording": _told(self._recorder),
             }
         return _json(http.HTTPStatus.OK, health)
 
@@ -283,6 +288,7 @@ class WebSocketPublisher:
             streams=len(self._reception.active),
             durable=self._journal.durable,
             waiting=self._journal.waiting(),
+            recording=None if self._recorder is None else self._recorder.health,
         )
         return _response(http.HTTPStatus.OK, METRICS_TYPE, body)
 
@@ -334,6 +340,10 @@ class WebSocketPublisher:
             await self._audio.serve(client, self._guard)
         else:
             await self._events.serve(client, self._guard, self._states)
+
+
+def _told(part: BrokerPublisher | Recorder | None) -> dict[str, object] | None:
+    return None if part is None else dataclasses.asdict(part.health)
 
 
 def _text(status: http.HTTPStatus, text: str) -> Response:

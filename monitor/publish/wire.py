@@ -298,6 +298,7 @@ def _lifetime(happening: MonitorStarted | MonitorStopped) -> tuple[str, Json]:
         "modalities": list(happening.modalities),
         "recogniser": happening.recogniser,
         "notice": happening.notice,
+        "recording": happening.recording,
     }
 
 

@@ -86,6 +86,7 @@ STARTED = MonitorStarted(
     modalities=("speech", "text"),
     recogniser="vosk-tiny-en",
     notice="",
+    recording=False,
 )
 EVERY: tuple[Happening, ...] = (
     STARTED,
