@@ -168,15 +168,7 @@ class Journal:
         if known is None or sequence >= known.newest:
             return []
         found: list[Message | Lost] = []
-        try:
-            rows = self._database.execute(
-                "SELECT sequence, kind, body FROM events WHERE source = ? AND sequence > ? "
-                "ORDER BY sequence LIMIT ?",
-                (known.id, sequence, limit),
-            ).fetchall()
-        except sqlite3.Error as error:
-            logger.error("the journal %s cannot be read: %s", self._path, error)
-            rows = []
+        rows = self._rows(known.id, sequence, limit)
         for number, kind, body in rows:
             if number > sequence + 1:
                 found.append(_lost(source, sequence + 1, number - 1))
@@ -185,6 +177,20 @@ class Journal:
         if len(rows) < limit and sequence < known.newest:
             found.append(_lost(source, sequence + 1, known.newest))
         return found
+
+    def _rows(self, source: int, sequence: int, limit: int) -> list[tuple[int, str, bytes]]:
+        """From the disk, then what is only in memory: a disk that is full can be read."""
+        rows: list[tuple[int, str, bytes]] = []
+        for database in dict.fromkeys(filter(None, (self._disk, self._database))):
+            try:
+                rows += database.execute(
+                    "SELECT sequence, kind, body FROM events WHERE source = ? AND sequence > ? "
+                    "ORDER BY sequence LIMIT ?",
+                    (source, sequence, limit),
+                ).fetchall()
+            except sqlite3.Error as error:
+                logger.error("the journal %s cannot be read: %s", self._path, error)
+        return rows[:limit]
 
     def register(self, consumer: str) -> None:
         """Remember from now on what a consumer has had. One that is new has no need of what was before."""
@@ -214,14 +220,18 @@ class Journal:
     def set_delivered(self, consumer: str, source: str, sequence: int) -> None:
         """A consumer has had everything of a source up to this event."""
         try:
-            with self._database:
-                self._database.execute(
-                    "INSERT OR REPLACE INTO delivered VALUES (?, ?, ?)",
-                    (consumer, self._sources[source].id, sequence),
-                )
+            self._note_delivered(consumer, source, sequence)
         except sqlite3.Error as error:
-            # At worst the consumer gets some events once more after a restart.
-            logger.debug("the journal could not note what %s has had: %s", consumer, error)
+            # In memory, or the consumer would get the same events again and again.
+            self._leave_disk(error)
+            self._note_delivered(consumer, source, sequence)
+
+    def _note_delivered(self, consumer: str, source: str, sequence: int) -> None:
+        with self._database:
+            self._database.execute(
+                "INSERT OR REPLACE INTO delivered VALUES (?, ?, ?)",
+                (consumer, self._sources[source].id, sequence),
+            )
 
     def waiting(self) -> dict[str, int]:
         """Events that each consumer that reads from here has not had yet."""

@@ -185,6 +185,9 @@ def test_full_disk_costs_durability_and_no_event_and_heals(
                     kept.append(event)
                 assert not kept.durable
                 assert sequences(kept.after(SOURCE, 5)) == [6, 7, 8, 9, 10]
+                # What is on the disk can be read all the same.
+                assert sequences(kept.after(SOURCE, 0)) == list(range(1, 11))
+                assert sequences(kept.after(SOURCE, 2, limit=4)) == [3, 4, 5, 6]
                 assert kept.delivered_to("broker", SOURCE) == 3
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -201,6 +204,30 @@ def test_full_disk_costs_durability_and_no_event_and_heals(
     finally:
         signal.signal(signal.SIGXFSZ, before)
     assert ["cannot be written" in caplog.messages[0], len(caplog.messages)] == [True, 2]
+
+
+def test_what_a_consumer_has_had_is_known_on_a_full_disk_so_that_it_gets_nothing_twice(
+    tmp_path: Path,
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    async def main() -> None:
+        async with journal(tmp_path / "j") as kept:
+            for event in EVENTS[:5]:
+                kept.append(event)
+            kept.register("broker")
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+            try:
+                kept.set_delivered("broker", SOURCE, 4)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            assert kept.delivered_to("broker", SOURCE) == 4
+
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        asyncio.run(main())
+    finally:
+        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_second_process_on_the_same_file_is_refused_or_goes_without(
