@@ -49,11 +49,14 @@ def reasons(
     transcript: Transcript | None,
     verdict: Verdict,
     settings: AbstentionSettings,
+    *,
+    judged: bool = True,
 ) -> tuple[str, ...]:
     """Why the label should be ``uncertain``, in the words of the wire contract; empty where it should not.
 
     A transcript that is missing or doubtful is no reason while the voice can still be judged: the
     verdict's modalities say that the words were left out. It is one where only the words were asked for.
+    Where the ensemble failed (``judged`` is False), nothing is known, whatever was heard: ``low_confidence``.
     """
     found: list[str] = []
     if segment.speech_samples * 1000 < settings.min_speech_ms * SAMPLE_RATE_HZ:
@@ -62,12 +65,12 @@ def reasons(
         found.append("low_snr")
     if segment.clipped:
         found.append("clipped")
-    if not verdict.modalities:
+    if not verdict.modalities and judged:
         unread = transcript is not None and bool(transcript.words)
         found.append("low_transcript_confidence" if unread else "no_transcript")
     if verdict.agreement < settings.min_agreement:
         found.append("classifiers_disagree")
-    if verdict.posterior.confidence < settings.min_confidence:
+    if verdict.posterior.confidence < settings.min_confidence or not judged:
         found.append("low_confidence")
     if segment.reason is CloseReason.GAP:
         found.append("audio_gap")

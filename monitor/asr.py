@@ -64,12 +64,19 @@ class AsrSettings:
     """Where a model that is named, but not on this machine, is fetched from as ``NAME.zip``."""
     backlog_s: float = 10.0
     """Audio that may wait for the recogniser; beyond it, an utterance gets no transcript."""
+    hang_s: float = 10.0
+    """A recogniser that is busy with 100 ms of audio for so long hangs, and a fresh one takes over."""
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.backlog_s <= 300.0:
             raise ValueError(
                 f"asr.backlog_s ({self.backlog_s:g}) must lie between 1 and 300: less gives up "
                 "utterances for nothing, more keeps listeners waiting for words of minutes ago."
+            )
+        if not 1.0 <= self.hang_s <= 600.0:
+            raise ValueError(
+                f"asr.hang_s ({self.hang_s:g}) must lie between 1 and 600: less takes a busy machine for a "
+                "recogniser that hangs, more leaves utterances waiting for words that never come."
             )
         if not self.models_url.startswith(("https://", "http://")):
             raise ValueError(
@@ -254,8 +261,10 @@ class _Utterance:
     n_pending: int = 0
     n_fed: int = 0
     """Samples handed over, in whole blocks."""
+    engine: int = 0
+    """Identity of the recogniser that has heard it from its beginning; of the recogniser's thread, as the next."""
     finished: bool = False
-    """Vosk has given its final result; written and read by the recogniser's thread."""
+    """Vosk has given its final result."""
     failure: str = ""
     """Why there will be no transcript; written by either thread, read by both."""
 
@@ -265,11 +274,13 @@ class VoskTranscriber:
 
     No call waits for the recogniser. At most ``asr.backlog_s`` of audio waits for it: when more
     comes, the whole open utterance is given up, so that no transcript ever has a hole in it. The
-    source and the ensemble do not notice. A failure of Vosk ends with the utterance that it hit.
+    source and the ensemble do not notice. A failure of Vosk ends with the utterance that it hit. Where it
+    hangs, that utterance is given up after ``asr.hang_s``, and a fresh recogniser takes over.
 
     Attributes:
         given_up: Utterances without a transcript because the recogniser was too slow.
-        failed: Utterances without a transcript because the recogniser failed.
+        failed: Utterances without a transcript because the recogniser failed or hung.
+        trouble: Why the last of them has none.
     """
 
     def __init__(
@@ -282,7 +293,9 @@ class VoskTranscriber:
         self._model = model
         self._limit = round(settings.backlog_s * SAMPLE_RATE_HZ)
         blocks = self._limit // BLOCK_SAMPLES
-        self._worker = NativeWorker("stser-asr", lambda: load(model.path), capacity=2 * blocks)
+        self._worker = NativeWorker(
+            "stser-asr", lambda: load(model.path), capacity=2 * blocks, hang_s=settings.hang_s
+        )
         self._loop: asyncio.AbstractEventLoop
         self._open: _Utterance | None = None
         self._closed: _Utterance | None = None
@@ -292,6 +305,7 @@ class VoskTranscriber:
         self._ready.set()
         self.given_up = 0
         self.failed = 0
+        self.trouble = ""
 
     @property
     def name(self) -> str:
@@ -314,7 +328,7 @@ class VoskTranscriber:
         opened = self._open = _Utterance(utterance)
         self._closed = None
         self._partial = ""
-        self._post(opened, lambda engine: engine.begin(start))
+        self._post(opened, lambda engine: self._begin(opened, engine, start))
 
     def feed(self, samples: Samples) -> None:
         utterance = self._utterance()
@@ -335,17 +349,24 @@ class VoskTranscriber:
         utterance = self._open
         if utterance is None:  # it pauses, and may go on: no words have come since
             return self._partial
-        text = await self._worker.call(
+        asked = self._worker.call(
             lambda engine: self._attempt(utterance, engine, lambda engine: engine.partial())
         )
-        self._partial = text or ""
+        try:
+            self._partial = await asked or ""
+        except Exception as error:  # noqa: BLE001 - it hangs, or no fresh one can be had
+            self._lose(utterance, error)
         return self._partial
 
     def finish(self, end: int) -> asyncio.Future[Transcript | None]:
         utterance = self._closed = self._utterance()
         self._open = None
         rest = np.concatenate([*utterance.pending, np.zeros(0, np.float32)])
-        return self._worker.call(lambda engine: self._conclude(utterance, engine, rest, end))
+        asked = self._worker.call(lambda engine: self._conclude(utterance, engine, rest, end))
+        answer: asyncio.Future[Transcript | None] = self._loop.create_future()
+        asked.add_done_callback(lambda asked: self._answer(utterance, asked, answer))
+        answer.add_done_callback(lambda answer: asked.cancel() if answer.cancelled() else None)
+        return answer
 
     def resume(self) -> None:
         if self._closed is None:
@@ -378,10 +399,35 @@ class VoskTranscriber:
     def _post(
         self, utterance: _Utterance, work: Callable[[Engine], None], n_samples: int = 0
     ) -> bool:
-        posted = self._worker.post(lambda engine: self._do(utterance, engine, work, n_samples))
+        posted = self._worker.post(
+            lambda engine: self._attempt(utterance, engine, work),
+            (lambda: self._done(n_samples)) if n_samples else None,
+        )
         if not posted:
             self._give_up(utterance)
         return posted
+
+    def _answer(
+        self,
+        utterance: _Utterance,
+        asked: asyncio.Future[Transcript | None],
+        answer: asyncio.Future[Transcript | None],
+    ) -> None:
+        """The words of an utterance, or that there are none."""
+        if asked.cancelled() or answer.done():
+            answer.cancel()
+            return
+        error = asked.exception()
+        if error is not None:
+            self._lose(utterance, error)
+        if utterance.failure:
+            self.trouble = utterance.failure
+            logger.warning("utterance %d has no words: %s", utterance.number, utterance.failure)
+        answer.set_result(None if utterance.failure else asked.result())
+
+    def _lose(self, utterance: _Utterance, error: BaseException) -> None:
+        self.failed += 1
+        utterance.failure = f"the recogniser failed: {error}"
 
     def _give_up(self, utterance: _Utterance) -> None:
         self.given_up += 1
@@ -400,16 +446,9 @@ class VoskTranscriber:
 
     # --- on the recogniser's thread ------------------------------------------------------------
 
-    def _do(
-        self,
-        utterance: _Utterance,
-        engine: Engine,
-        work: Callable[[Engine], None],
-        n_samples: int,
-    ) -> None:
-        self._attempt(utterance, engine, work)
-        if n_samples:
-            self._loop.call_soon_threadsafe(self._done, n_samples)
+    def _begin(self, utterance: _Utterance, engine: Engine, start: int) -> None:
+        utterance.engine = id(engine)
+        engine.begin(start)
 
     def _conclude(
         self, utterance: _Utterance, engine: Engine, rest: Samples, end: int
@@ -420,10 +459,7 @@ class VoskTranscriber:
                 engine.feed(rest)
             return engine.finish(end)
 
-        transcript = self._attempt(utterance, engine, finish)
-        if utterance.failure:
-            logger.warning("utterance %d has no words: %s", utterance.number, utterance.failure)
-        return transcript
+        return self._attempt(utterance, engine, finish)
 
     def _take_back(self, utterance: _Utterance, engine: Engine, n_samples: int) -> None:
         if utterance.finished:  # else the final result was cancelled before its turn came
@@ -435,6 +471,10 @@ class VoskTranscriber:
     ) -> R | None:
         """Do the work unless the utterance is lost already; lose it where Vosk fails."""
         if utterance.failure:
+            return None
+        if utterance.engine not in {0, id(engine)}:
+            self.failed += 1
+            utterance.failure = "the recogniser hung, and a fresh one has not heard its beginning"
             return None
         try:
             return work(engine)

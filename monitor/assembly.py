@@ -226,7 +226,8 @@ class Workshop:
         self.ensemble = EnsembleWorker(
             lambda: Stser.load(
                 chosen.checkpoint, engine=chosen.engine, classifiers=chosen.classifiers
-            )
+            ),
+            chosen.hang_s,
         )
         self._settings = settings
         self._node = node

@@ -219,6 +219,28 @@ class MonitorStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class MonitorDegraded:
+    """A component has failed at an utterance that is announced next, and is tried again at each that follows."""
+
+    component: str
+    """``recogniser``: utterances have no words; ``ensemble``: they have no verdict."""
+    reason: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorRecovered:
+    """It works again, from the utterance that is announced next."""
+
+    component: str
+    utterances: int
+    """That were judged without it."""
+    length: int
+    """Samples of the stream between the first of them and now."""
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechBegan:
     utterance: int
     start: int
@@ -365,6 +387,8 @@ DeviceHappening = DeviceLost | DeviceRecovered | DeviceMuted | DeviceSilent | De
 Happening = (
     MonitorStarted
     | MonitorStopped
+    | MonitorDegraded
+    | MonitorRecovered
     | SpeechBegan
     | SpeechEnded
     | UtteranceEmotion

@@ -31,6 +31,10 @@ PROVISIONAL_WAITING: Final = 8
 """Provisional verdicts that may wait; the next one is not given."""
 
 
+class EnsembleFaultError(Exception):
+    """The ensemble did not judge an utterance: it raised, or it hangs."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     request: Request
@@ -45,7 +49,12 @@ class EnsembleWorker:
     """One thread that loads and owns the ensemble; every stream judges through it.
 
     What waits at the same time is judged in one call. Final verdicts come first: provisional ones are
-    judged while no final one waits, and not at all while :data:`PROVISIONAL_WAITING` of them do.
+    judged while no final one waits, and not at all while :data:`PROVISIONAL_WAITING` of them do. An ensemble
+    that hangs is replaced by a fresh one.
+
+    Args:
+        load: Gives the ensemble, on the worker's thread.
+        hang_s: A call that takes longer hangs.
 
     Attributes:
         shed: Provisional verdicts that were not given.
@@ -54,8 +63,8 @@ class EnsembleWorker:
         stser_core.errors.CheckpointError: On entry, where the checkpoint cannot be used.
     """
 
-    def __init__(self, load: Callable[[], Stser]) -> None:
-        self._worker = NativeWorker("stser-inference", load, capacity=64)
+    def __init__(self, load: Callable[[], Stser], hang_s: float = 10.0) -> None:
+        self._worker = NativeWorker("stser-inference", load, capacity=64, hang_s=hang_s)
         self._lock = threading.Lock()
         self._final: deque[_Waiting] = deque()
         self._provisional: deque[_Waiting] = deque()
@@ -82,7 +91,7 @@ class EnsembleWorker:
             waiting.answer.cancel()
 
     def classify(self, request: Request) -> asyncio.Future[Verdict]:
-        """The verdict on a segment."""
+        """The verdict on a segment; raises :class:`EnsembleFaultError` where there is none."""
         return self._queue(self._final, request)
 
     def classify_so_far(self, request: Request) -> asyncio.Future[Verdict] | None:
@@ -96,14 +105,23 @@ class EnsembleWorker:
         answer: asyncio.Future[Verdict] = self._loop.create_future()
         with self._lock:
             queue.append(_Waiting(request, answer))
-        self._worker.call(self._judge)
+        batch: list[_Waiting] = []
+        call = self._worker.call(lambda ensemble: self._judge(ensemble, batch))
+        call.add_done_callback(lambda call: self._judged(call, batch))
         return answer
+
+    def _judged(self, call: asyncio.Future[None], batch: list[_Waiting]) -> None:
+        """A call that did not come back, or was never made, leaves those without a verdict whom it was for."""
+        if call.cancelled() or (error := call.exception()) is None:
+            return
+        for waiting in batch or self._next_batch():
+            _fail(waiting, error)
 
     # --- on the worker's thread ----------------------------------------------------------------
 
-    def _judge(self, ensemble: Stser) -> None:
+    def _judge(self, ensemble: Stser, batch: list[_Waiting]) -> None:
         """The next batch; nothing where an earlier one has taken what this call was for."""
-        batch = self._next_batch()
+        batch += self._next_batch()
         try:
             verdicts = ensemble.classify_many([waiting.request for waiting in batch])
         except Exception:  # noqa: BLE001 - one by one: whose fault it is fails alone
@@ -147,9 +165,9 @@ def _answer(waiting: _Waiting, verdict: Verdict) -> None:
         waiting.answer.set_result(verdict)
 
 
-def _fail(waiting: _Waiting, error: Exception) -> None:
+def _fail(waiting: _Waiting, error: BaseException) -> None:
     if not waiting.answer.done():
-        waiting.answer.set_exception(error)
+        waiting.answer.set_exception(EnsembleFaultError(f"{type(error).__name__}: {error}"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from monitor.events import SAMPLE_RATE_HZ, DeviceOverflow, UtteranceEmotion, WireEvent
+from monitor.events import (
+    SAMPLE_RATE_HZ,
+    DeviceOverflow,
+    MonitorDegraded,
+    MonitorRecovered,
+    MonitorStopped,
+    UtteranceEmotion,
+    WireEvent,
+)
 from monitor.recorder import RecordingHealth
 
 if TYPE_CHECKING:
@@ -26,6 +34,9 @@ class Metrics:
         self._abstained: Counter[str] = Counter()
         self._latency = {stage: _Histogram() for stage in ("asr", "inference", "publish", "total")}
         self._audio_lost_s = 0.0
+        self._faults: Counter[str] = Counter()
+        self._degraded: dict[str, set[str]] = {"ensemble": set(), "recogniser": set()}
+        """Sources of the streams that lack a component now."""
 
     def count(self, event: WireEvent) -> None:
         """Take an event into account."""
@@ -38,6 +49,14 @@ class Metrics:
                     histogram.observe(getattr(utterance.latency, stage) / 1000)
             case DeviceOverflow(lost=lost):
                 self._audio_lost_s += lost / SAMPLE_RATE_HZ
+            case MonitorDegraded(component=component):
+                self._faults[component] += 1
+                self._degraded[component].add(event.source)
+            case MonitorRecovered(component=component):
+                self._degraded[component].discard(event.source)
+            case MonitorStopped():
+                for sources in self._degraded.values():
+                    sources.discard(event.source)
 
     def render(
         self,
@@ -77,12 +96,17 @@ class Metrics:
         return text
 
     def _counted(self) -> Iterator[Metric]:
-        from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+        from prometheus_client.core import (
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
 
         for name, text, label, counts in (
             ("stser_events", "Events announced", "kind", self._kinds),
             ("stser_utterances", "Utterances judged", "label", self._labels),
             ("stser_abstained", "Reasons for 'uncertain'", "reason", self._abstained),
+            ("stser_component_faults", "Times that a part began to fail", "part", self._faults),
         ):
             family = CounterMetricFamily(name, text, labels=[label])
             for value in sorted(counts):
@@ -91,6 +115,12 @@ class Metrics:
         yield CounterMetricFamily(
             "stser_audio_lost_seconds", "Audio lost before the VAD", value=self._audio_lost_s
         )
+        degraded = GaugeMetricFamily(
+            "stser_degraded_streams", "Streams whose last utterance lacked a part", labels=["part"]
+        )
+        for component, sources in self._degraded.items():
+            degraded.add_metric([component], len(sources))
+        yield degraded
         latency = HistogramMetricFamily(
             "stser_latency_seconds",
             "From the VAD's decision (total: from the last word) to the event",

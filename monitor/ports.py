@@ -57,6 +57,9 @@ class AudioSource(Part, Protocol):
 class Transcriber(Part, Protocol):
     """A recogniser that listens while the speech goes on. Calls come in stream order."""
 
+    trouble: str
+    """Why the last utterance that has no words has none."""
+
     @property
     def name(self) -> str:
         """Name of its model."""

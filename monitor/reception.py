@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from monitor.degradation import Component
 from monitor.events import WireEvent
 from monitor.incoming import AudioSettings, IncomingAudio
 from monitor.publish.journal import Journal
@@ -80,6 +81,11 @@ class Reception:
         own = [stream for stream in self.active if stream.name not in self._guests]
         listening = all(stream.health.listening for stream in own)
         return self._announce is not None and len(own) >= self._own and listening
+
+    @property
+    def degraded(self) -> Sequence[Component]:
+        """Components that failed at the last utterance of any stream."""
+        return sorted({part for stream in self.active for part in stream.health.degraded})
 
     @asynccontextmanager
     async def opened(

@@ -38,8 +38,15 @@ class EnsembleSettings:
     """Classifiers whose average is the verdict."""
     engine: Literal["onnx", "torch"] = "onnx"
     """ONNX Runtime, or PyTorch as the reference (needs the extra ``train``)."""
+    hang_s: float = 10.0
+    """An ensemble that is busy with one call for so long hangs, and a fresh one takes over."""
 
     def __post_init__(self) -> None:
+        if not 1.0 <= self.hang_s <= 600.0:
+            raise ValueError(
+                f"ensemble.hang_s ({self.hang_s:g}) must lie between 1 and 600: less takes a busy machine for an "
+                "ensemble that hangs, more leaves utterances waiting for a verdict that never comes."
+            )
         if not self.classifiers:
             raise ValueError(
                 "ensemble.classifiers must name at least one of speech, text, bimodal: "

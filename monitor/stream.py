@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from monitor.abstention import AbstentionSettings, readable, reasons
 from monitor.commands import Command, Mark, Mute, Reset, Unmute
+from monitor.degradation import Component, Degradation
 from monitor.errors import MonitorError
 from monitor.events import (
     SAMPLE_RATE_HZ,
@@ -51,7 +52,7 @@ from monitor.events import (
     to_ms,
 )
 from monitor.heard_voice import VoiceFile
-from monitor.inference import EnsembleWorker, HeardSegment, StreamInference
+from monitor.inference import EnsembleFaultError, EnsembleWorker, HeardSegment, StreamInference
 from monitor.lateness import Lateness
 from monitor.ports import AudioSource, Transcriber
 from monitor.provisional import ProvisionalSchedule, ProvisionalSettings
@@ -73,6 +74,8 @@ class _Judgement:
 
     verdict: Verdict
     transcript: Transcript | None
+    trouble: str
+    """Why the ensemble has not judged; empty where it has."""
     heard_s: float
     """``time.perf_counter()`` when the words were known."""
     judged_s: float
@@ -99,6 +102,8 @@ class StreamHealth:
     """False before it begins, after it has ended, and while its device is away."""
     muted: bool
     """By a command."""
+    degraded: tuple[Component, ...]
+    """Components that failed at the last utterance."""
 
 
 class Stream:
@@ -155,6 +160,7 @@ class Stream:
         """Of the open segment, while it pauses."""
         self._failure: MonitorError | None = None
         self._lateness = Lateness()
+        self._degradation = Degradation()
         self._clock = 0
         self._listening = False
         self._muted = False
@@ -173,7 +179,13 @@ class Stream:
     @property
     def health(self) -> StreamHealth:
         """How it is at the moment."""
-        return StreamHealth(self.name, self._source.name, self._listening, self._muted)
+        return StreamHealth(
+            self.name,
+            self._source.name,
+            self._listening,
+            self._muted,
+            self._degradation.components,
+        )
 
     @property
     def level(self) -> WireEvent | None:
@@ -371,7 +383,10 @@ class Stream:
 
     async def _announce_so_far(self, segment: Segment, judged: Awaitable[Verdict]) -> None:
         begun_s = time.perf_counter()
-        verdict = await judged
+        try:
+            verdict = await judged
+        except EnsembleFaultError:  # the final verdict will say so
+            return
         judged_s = time.perf_counter()
         if not verdict.modalities:  # only words were asked for
             return
@@ -427,8 +442,13 @@ class Stream:
         words = None
         if transcript is not None and readable(transcript, self._abstention):
             words = [word.word for word in transcript.words]
-        verdict = await self._inference.judge(heard, words)
-        return _Judgement(verdict, transcript, heard_s, time.perf_counter())
+        trouble = ""
+        try:
+            verdict = await self._inference.judge(heard, words)
+        except EnsembleFaultError as error:
+            verdict, trouble = Verdict.none(), str(error)
+            logger.warning("an utterance has no verdict: %s", error)
+        return _Judgement(verdict, transcript, trouble, heard_s, time.perf_counter())
 
     async def _judge(self) -> None:
         """Closed segments in, in order; one utterance event out for each."""
@@ -445,12 +465,16 @@ class Stream:
     async def _verdict(self, closed: _ClosedSegment) -> UtteranceEmotion:
         segment, judgement = closed.segment, await closed.judgement
         transcript, verdict = judgement.transcript, judgement.verdict
-        if self._transcriber is not None and transcript is None:
-            self._dropped["transcripts"] += 1
+        if self._transcriber is not None:
+            self._dropped["transcripts"] += transcript is None
+            lost = self._transcriber.trouble if transcript is None else ""
+            self._note("recogniser", lost, segment.closed_at)
+        self._note("ensemble", judgement.trouble, segment.closed_at)
         # What was prepared before the decision took no time after it.
         heard_s = max(judgement.heard_s, closed.closed_s)
         judged_s = max(judgement.judged_s, closed.closed_s)
-        abstained = reasons(segment, transcript, verdict, self._abstention)
+        judged = not judgement.trouble
+        abstained = reasons(segment, transcript, verdict, self._abstention, judged=judged)
         return UtteranceEmotion(
             segment=segment,
             verdict=verdict,
@@ -465,3 +489,9 @@ class Stream:
             ),
             model=self._ensemble.model,
         )
+
+    def _note(self, component: Component, trouble: str, at: int) -> None:
+        """Say where a component begins to fail, or works again."""
+        change = self._degradation.note(component, trouble, at)
+        if change is not None:
+            self._announce(change)

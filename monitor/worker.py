@@ -2,31 +2,58 @@
 
 Inference sessions and recognisers are not safe to share and take long to call. A
 :class:`NativeWorker` keeps each on a thread of its own, so that the event loop never waits in
-native code and no two threads ever meet in it.
+native code and no two threads ever meet in it. A call that never comes back cannot be interrupted:
+its thread is left alone with its object, and a fresh thread with a fresh object takes over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import math
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+logger = logging.getLogger(__name__)
 
-@dataclass(slots=True)
+LOOKS: Final = 5
+"""How often a function must be found running within ``hang_s``: a process that was stopped looks but once."""
+MOST_HUNG: Final = 3
+"""Threads left alone at a time: each may hold a model. Beyond it, nothing takes over until one comes back."""
+
+
+class WorkerHungError(Exception):
+    """A function did not come back in time."""
+
+
+@dataclass(slots=True, eq=False)
 class _Job(Generic[T]):
     """One function to apply to the native object."""
 
     apply: Callable[[T], Any]
     answer: asyncio.Future[Any] | None
     """Where the caller awaits the result; None for a posted function."""
+    done: Callable[[], object] | None = None
+    """Called on the loop's thread when a posted function has run, or never will."""
+
+
+@dataclass(slots=True, eq=False)
+class _Owner(Generic[T]):
+    """A thread with the object that it has created."""
+
+    running: _Job[T] | None
+    """What it is busy with; None while it waits. Creating counts."""
+    thread: threading.Thread | None = None
+    left_alone: bool = False
+    """It hangs: whatever it comes back with is of no interest any more."""
 
 
 class NativeWorker(Generic[T]):
@@ -40,30 +67,41 @@ class NativeWorker(Generic[T]):
         create: Makes the native object, on the worker's thread.
         capacity: Posted functions that may wait; one more is refused. Calls do not count, because
             whoever awaits an answer is bounded already.
+        hang_s: A function that runs for longer hangs, and a fresh thread and object take over.
     """
 
-    def __init__(self, name: str, create: Callable[[], T], *, capacity: int) -> None:
+    def __init__(
+        self, name: str, create: Callable[[], T], *, capacity: int, hang_s: float = math.inf
+    ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, got {capacity}")
+        self._name = name
         self._create = create
         self._capacity = capacity
+        self._hang_s = hang_s
         self._jobs: deque[_Job[T]] = deque()
         self._changed = threading.Condition()
         self._posted = 0
         self._closing = False
         self._failure: BaseException | None = None
-        # A daemon: a second Ctrl-C must end the program even in the middle of a native call.
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._owner: _Owner[T] | None = None
+        """Who takes jobs; None before the start, and where a fresh object could not be had."""
+        self._unavailable: BaseException = WorkerHungError(f"{name} has not been started")
+        self._retry_s = 0.0
+        self._hung = 0
+        self._seen: _Job[T] | None = None
+        self._looks = 0
+        self._watching: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
         self._created: asyncio.Future[None]
-        self._ended: asyncio.Future[None]
+        self._ended: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
         """Start the thread; returns when the object has been created, raises what that raised."""
         self._loop = asyncio.get_running_loop()
         self._created = self._loop.create_future()
         self._ended = self._loop.create_future()
-        self._thread.start()
+        self._take_over()
         try:
             await self._created
         except BaseException:
@@ -75,108 +113,213 @@ class NativeWorker(Generic[T]):
 
         Where a posted function has failed since the last call, that error is raised instead and
         ``function`` is not run. Nor is it where the result is cancelled before its turn comes.
+        The result raises :class:`WorkerHungError` where the function does not come back.
 
         Raises:
             RuntimeError: The worker is closed.
         """
         answer: asyncio.Future[R] = self._loop.create_future()
-        with self._changed:
-            if self._closing:
-                raise RuntimeError(f"{self._thread.name} is closed: it takes no further calls")
-            self._jobs.append(_Job(function, answer))
-            self._changed.notify()
+        if self._closing:
+            raise RuntimeError(f"{self._name} is closed: it takes no further calls")
+        if self._available():
+            self._queue(_Job(function, answer))
+        else:
+            answer.set_exception(self._unavailable)
         return answer
 
-    def post(self, function: Callable[[T], object]) -> bool:
+    def post(
+        self, function: Callable[[T], object], done: Callable[[], object] | None = None
+    ) -> bool:
         """Queue ``function`` without waiting for it; False where the queue is full or closed.
 
-        What it raises is reported by the next :meth:`call`.
+        What it raises is reported by the next :meth:`call`. Where it was queued, ``done`` is called once, on the
+        loop's thread, when it has run or never will.
         """
-        with self._changed:
-            if self._closing or self._posted >= self._capacity:
-                return False
-            self._posted += 1
-            self._jobs.append(_Job(function, None))
-            self._changed.notify()
+        if self._closing or self._posted >= self._capacity or not self._available():
+            return False
+        self._queue(_Job(function, None, done))
         return True
 
     async def close(self) -> None:
         """Free the object and end the thread. Idempotent.
 
         What is still queued is not done; calls that wait for it are cancelled. The function that is
-        running is waited for, because native code cannot be interrupted.
+        running is waited for, because native code cannot be interrupted, unless it hangs.
         """
-        if not self._thread.ident:
+        if self._ended is None:
             return
         self._stop()
-        await asyncio.shield(self._ended)
-        self._thread.join()
+        limit_s = self._hang_s if math.isfinite(self._hang_s) else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await asyncio.shield(self._ended)
+                if self._owner is not None and self._owner.thread is not None:
+                    self._owner.thread.join()
+        self._forget_jobs()
+
+    # --- on the loop's thread ------------------------------------------------------------------
+
+    def _queue(self, job: _Job[T]) -> None:
+        with self._changed:
+            self._posted += job.answer is None
+            self._jobs.append(job)
+            self._changed.notify_all()
+        self._watch()
+
+    def _available(self) -> bool:
+        """Whether somebody takes jobs, after another try where it is time for one."""
+        if self._owner is None and self._hung < MOST_HUNG and self._loop.time() >= self._retry_s:
+            self._take_over()
+        return self._owner is not None
+
+    def _take_over(self) -> None:
+        owner = self._owner = _Owner(_Job(lambda _: None, None))
+        # A daemon: a second Ctrl-C must end the program even in the middle of a native call.
+        owner.thread = threading.Thread(
+            target=self._run, args=(owner,), name=self._name, daemon=True
+        )
+        owner.thread.start()
+
+    def _watch(self) -> None:
+        if self._watching is None and math.isfinite(self._hang_s):
+            self._watching = self._loop.call_later(self._hang_s / LOOKS, self._look)
+
+    def _look(self) -> None:
+        """Whether what runs is what ran the last times, too."""
+        self._watching = None
+        owner = self._owner
+        if owner is None:
+            return
+        job = owner.running
+        if job is None and not self._jobs:
+            return
+        self._looks = self._looks + 1 if job is not None and job is self._seen else 0
+        self._seen = job
+        if job is None or self._looks < LOOKS or not self._leave_alone(owner, job):
+            self._watch()
+
+    def _leave_alone(self, owner: _Owner[T], job: _Job[T]) -> bool:
+        """Have a fresh thread take over from one that hangs; False where it has just come back."""
+        error = WorkerHungError(f"no answer for {self._hang_s:g} s")
+        with self._changed:
+            if owner.running is not job:
+                return False
+            owner.left_alone = True
+            self._owner, self._failure = None, None
+        self._hung += 1
+        self._unavailable = error
+        logger.error("%s hangs: %s; a fresh one takes over", self._name, error)
+        self._conclude(job, error=error)
+        if self._closing:
+            return True
+        if self._available():
+            self._watch()
+        else:
+            logger.error("%s: %d hang already, none takes over", self._name, self._hung)
+            self._forget_jobs(error)
+        return True
+
+    def _was_created(self, error: BaseException | None) -> None:
+        if not self._created.done():
+            if error is None:
+                self._created.set_result(None)
+            else:
+                self._created.set_exception(error)
+        elif error is not None:
+            logger.error("%s: no fresh one can be had: %s", self._name, error)
+            self._owner, self._unavailable = None, error
+            self._retry_s = self._loop.time() + self._hang_s
+            self._forget_jobs(error)
+
+    def _has_ended(self, owner: _Owner[T]) -> None:
+        if owner.left_alone:
+            self._hung -= 1
+            logger.warning("%s: one that hung has come back, and is gone", self._name)
+        elif owner is self._owner:
+            self._forget_jobs()
+            assert self._ended is not None
+            self._ended.set_result(None)
+
+    def _forget_jobs(self, error: BaseException | None = None) -> None:
+        """Nobody does what is queued: its callers are cancelled, or told why."""
+        with self._changed:
+            jobs = [*self._jobs]
+            self._jobs.clear()
+            self._posted = 0
+        for job in jobs:
+            if error is None and job.answer is not None:
+                job.answer.cancel()
+            else:
+                self._conclude(job, error=error)
+
+    def _conclude(
+        self, job: _Job[T], result: object = None, error: BaseException | None = None
+    ) -> None:
+        if job.done is not None:
+            job.done()
+        if job.answer is None or job.answer.done():  # the caller may have been cancelled
+            return
+        if error is not None:
+            job.answer.set_exception(error)
+        else:
+            job.answer.set_result(result)
 
     def _stop(self) -> None:
         with self._changed:
             self._closing = True
-            self._changed.notify()
+            self._changed.notify_all()
 
-    def _run(self) -> None:
+    # --- on the worker's thread ----------------------------------------------------------------
+
+    def _run(self, owner: _Owner[T]) -> None:
         """The thread: create, apply, free."""
         try:
             native = self._create()
-        except BaseException as error:  # noqa: BLE001 - start() raises it
-            self._answer(self._created, error=error)
+        except BaseException as error:  # noqa: BLE001 - start() raises it, or the next call
+            failure = error
+            if not owner.left_alone:
+                self._settle(lambda: self._was_created(failure))
         else:
-            self._answer(self._created)
-            while (job := self._next()) is not None:
-                self._do(job, native)
+            if not owner.left_alone:
+                self._settle(lambda: self._was_created(None))
+            while (job := self._next(owner)) is not None:
+                self._do(owner, job, native)
             del native
-        for job in self._jobs:
-            if job.answer is not None:
-                self._settle(job.answer.cancel)
-        self._jobs.clear()
-        self._answer(self._ended)
+        self._settle(lambda: self._has_ended(owner))
 
-    def _next(self) -> _Job[T] | None:
-        """The next job; None once the worker is closing."""
+    def _next(self, owner: _Owner[T]) -> _Job[T] | None:
+        """The next job; None once the worker is closing, or another thread has taken over."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._closing)
-            if self._closing:
+            owner.running = None
+            self._changed.wait_for(lambda: self._jobs or self._closing or owner.left_alone)
+            if self._closing or owner.left_alone:
                 return None
-            job = self._jobs.popleft()
+            job = owner.running = self._jobs.popleft()
             self._posted -= job.answer is None
             return job
 
-    def _do(self, job: _Job[T], native: T) -> None:
+    def _do(self, owner: _Owner[T], job: _Job[T], native: T) -> None:
         if job.answer is not None and job.answer.cancelled():
             return
+        result, error = None, None
         if job.answer is not None and self._failure is not None:
-            self._answer(job.answer, error=self._failure)
-            self._failure = None
-            return
-        try:
-            result = job.apply(native)
-        except BaseException as error:  # noqa: BLE001 - this call or the next one raises it
-            _release_locals(error)
-            if job.answer is None:
-                self._failure = error
-            else:
-                self._answer(job.answer, error=error)
+            error, self._failure = self._failure, None
         else:
-            if job.answer is not None:
-                self._answer(job.answer, result)
-        finally:
-            del native  # an error that somebody keeps would keep this frame
-
-    def _answer(
-        self, future: asyncio.Future[Any], result: object = None, error: BaseException | None = None
-    ) -> None:
-        def settle() -> None:
-            if future.done():  # the caller has been cancelled
+            try:
+                result = job.apply(native)
+            except BaseException as raised:  # noqa: BLE001 - this call or the next one raises it
+                _release_locals(raised)
+                error = raised
+            finally:
+                del native  # an error that somebody keeps would keep this frame
+        with self._changed:
+            if owner.left_alone:  # it has been concluded
                 return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-        self._settle(settle)
+            owner.running = None
+            if job.answer is None:
+                self._failure = error or self._failure
+        if job.answer is not None or job.done is not None:
+            self._settle(lambda: self._conclude(job, result, error))
 
     def _settle(self, settle: Callable[[], object]) -> None:
         # A loop that is gone has nobody left who waits.

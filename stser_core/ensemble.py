@@ -43,6 +43,17 @@ class Verdict:
     """1 minus the Jensen-Shannon divergence of the classifiers that spoke, 0 to 1."""
     salience: Salience
 
+    @classmethod
+    def none(cls) -> Verdict:
+        """Where no classifier spoke."""
+        return cls(
+            posterior=EmotionPosterior.uniform(),
+            classifiers=dict.fromkeys(CLASSIFIERS),
+            modalities=(),
+            agreement=1.0,
+            salience=Salience(SALIENCE_HOP_MS, (), ()),
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:

@@ -246,13 +246,21 @@ class WebSocketPublisher:
 
     def _page(self, path: str) -> Response:
         if path == "/readyz":
-            if self._reception.ready:
-                return _json(http.HTTPStatus.OK, {"status": "listening"})
-            return _json(http.HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not listening"})
+            return self._readiness()
         page = self._pages.get(path)
         if page is None:
             return _text(http.HTTPStatus.NOT_FOUND, "there is no such page; events are at /events")
         return _response(http.HTTPStatus.OK, page.content_type, page.body)
+
+    def _readiness(self) -> Response:
+        """200 while every stream listens and is judged: without its words, too."""
+        degraded = self._reception.degraded
+        said: dict[str, object] = {"degraded": degraded} if degraded else {}
+        if not self._reception.ready:
+            return _json(http.HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not listening"} | said)
+        if "ensemble" in degraded:
+            return _json(http.HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not judging"} | said)
+        return _json(http.HTTPStatus.OK, {"status": "listening"} | said)
 
     def _health(self, *, known: bool) -> Response:
         """That the process lives; to whom may know, also how it fares."""

@@ -25,6 +25,8 @@ from monitor.events import (
     Happening,
     Marked,
     ModelId,
+    MonitorDegraded,
+    MonitorRecovered,
     MonitorStarted,
     MonitorStopped,
     ProvisionalEmotion,
@@ -46,6 +48,8 @@ SILENCE_DBFS: Final = -120.0
 KINDS: Final = (
     "monitor.started",
     "monitor.stopped",
+    "monitor.degraded",
+    "monitor.recovered",
     "speech.started",
     "speech.ended",
     "emotion.provisional",
@@ -260,8 +264,8 @@ def _encode(happening: Happening) -> tuple[str, Json]:
             }
         case DeviceLost() | DeviceRecovered() | DeviceMuted() | DeviceSilent() | DeviceClipping():
             return _device(happening)
-        case MonitorStarted() | MonitorStopped():
-            return _lifetime(happening)
+        case MonitorStarted() | MonitorStopped() | MonitorDegraded() | MonitorRecovered():
+            return _monitor(happening)
 
 
 def _device(happening: DeviceHappening) -> tuple[str, Json]:
@@ -284,22 +288,39 @@ def _device(happening: DeviceHappening) -> tuple[str, Json]:
             return _CONDITIONS[type(happening)], data | condition
 
 
-def _lifetime(happening: MonitorStarted | MonitorStopped) -> tuple[str, Json]:
-    if isinstance(happening, MonitorStopped):
-        return "monitor.stopped", {
-            "audio_ms": happening.audio_ms,
-            "utterances": happening.utterances,
-            "dropped": dict(happening.dropped),
-        }
-    return "monitor.started", {
-        "versions": dict(happening.versions),
-        "settings": happening.settings_digest,
-        "model": _model(happening.model),
-        "modalities": list(happening.modalities),
-        "recogniser": happening.recogniser,
-        "notice": happening.notice,
-        "recording": happening.recording,
-    }
+def _monitor(
+    happening: MonitorStarted | MonitorStopped | MonitorDegraded | MonitorRecovered,
+) -> tuple[str, Json]:
+    match happening:
+        case MonitorDegraded():
+            return "monitor.degraded", {
+                "component": happening.component,
+                "reason": happening.reason,
+                "at_ms": to_ms(happening.at),
+            }
+        case MonitorRecovered():
+            return "monitor.recovered", {
+                "component": happening.component,
+                "utterances": happening.utterances,
+                "duration_ms": to_ms(happening.length),
+                "at_ms": to_ms(happening.at),
+            }
+        case MonitorStopped():
+            return "monitor.stopped", {
+                "audio_ms": happening.audio_ms,
+                "utterances": happening.utterances,
+                "dropped": dict(happening.dropped),
+            }
+        case MonitorStarted():
+            return "monitor.started", {
+                "versions": dict(happening.versions),
+                "settings": happening.settings_digest,
+                "model": _model(happening.model),
+                "modalities": list(happening.modalities),
+                "recogniser": happening.recogniser,
+                "notice": happening.notice,
+                "recording": happening.recording,
+            }
 
 
 def _utterance(utterance: UtteranceEmotion) -> Json:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from monitor.worker import NativeWorker
+from monitor.worker import MOST_HUNG, NativeWorker, WorkerHungError
 
 
 class Diary:
@@ -206,3 +206,125 @@ def test_loop_runs_on_while_the_object_is_busy() -> None:
 def test_capacity_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="capacity must be at least 1, got 0"):
         NativeWorker("none", dict, capacity=0)
+
+
+# --- what never comes back ---------------------------------------------------------------------
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Nothing tells that a worker takes jobs again, but that it takes one."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def test_function_that_hangs_is_left_alone_and_a_fresh_object_does_what_waits() -> None:
+    created, let_go, done = [], threading.Event(), []
+
+    def create() -> int:
+        created.append(threading.get_ident())
+        return len(created)
+
+    async def main() -> None:
+        worker: NativeWorker[int] = NativeWorker("test-worker", create, capacity=4, hang_s=0.2)
+        await worker.start()
+        assert worker.post(lambda _: let_go.wait(), lambda: done.append("hung"))
+        assert worker.post(lambda _: None, lambda: done.append("next"))
+        assert await worker.call(lambda native: native) == 2
+        assert done == ["hung", "next"]
+        let_go.set()
+        await worker.close()
+
+    asyncio.run(main())
+    assert len(set(created)) == 2
+
+
+def test_caller_of_a_function_that_hangs_is_told() -> None:
+    let_go = threading.Event()
+
+    async def main() -> None:
+        worker = NativeWorker("test-worker", object, capacity=1, hang_s=0.2)
+        await worker.start()
+        with pytest.raises(WorkerHungError, match=r"no answer for 0\.2 s"):
+            await worker.call(lambda _: let_go.wait())
+        let_go.set()
+        await worker.close()
+
+    asyncio.run(main())
+
+
+def test_nobody_takes_over_from_a_fourth_that_hangs_until_one_comes_back() -> None:
+    let_go = threading.Event()
+
+    async def main() -> None:
+        worker = NativeWorker("test-worker", object, capacity=1, hang_s=0.1)
+        await worker.start()
+        for _ in range(MOST_HUNG):
+            with pytest.raises(WorkerHungError):
+                await worker.call(lambda _: let_go.wait())
+        with pytest.raises(WorkerHungError):
+            await worker.call(lambda _: "at once, without being run")
+        assert not worker.post(lambda _: None)
+        let_go.set()
+        await until(lambda: worker.post(lambda _: None))
+        assert await worker.call(lambda _: "works again") == "works again"
+        await worker.close()
+
+    asyncio.run(main())
+
+
+def test_fresh_object_that_cannot_be_had_is_tried_again_later() -> None:
+    let_go, created = threading.Event(), []
+
+    def create() -> int:
+        created.append(None)
+        if len(created) == 2:
+            raise ValueError("no memory")
+        return len(created)
+
+    async def main() -> None:
+        worker: NativeWorker[int] = NativeWorker("test-worker", create, capacity=1, hang_s=0.2)
+        await worker.start()
+        hanging = worker.call(lambda _: let_go.wait())
+        waiting = worker.call(lambda native: native)
+        with pytest.raises(WorkerHungError):
+            await hanging
+        with pytest.raises(ValueError, match="no memory"):
+            await waiting
+        await until(lambda: worker.post(lambda _: None))
+        assert await worker.call(lambda native: native) == 3
+        let_go.set()
+        await worker.close()
+
+    asyncio.run(main())
+
+
+def test_closing_does_not_wait_for_what_hangs() -> None:
+    begun, let_go = threading.Event(), threading.Event()
+
+    async def main() -> None:
+        worker = NativeWorker("test-worker", object, capacity=1, hang_s=0.3)
+        await worker.start()
+        hanging = worker.call(lambda _: (begun.set(), let_go.wait()))
+        waiting = worker.call(lambda _: None)
+        await asyncio.to_thread(begun.wait)
+        async with asyncio.timeout(10):
+            await worker.close()
+        assert waiting.cancelled()
+        with pytest.raises(WorkerHungError):
+            await hanging
+        let_go.set()
+
+    asyncio.run(main())
+
+
+def test_long_function_is_not_taken_for_one_that_hangs_while_others_came_back() -> None:
+    async def main() -> None:
+        worker = NativeWorker("test-worker", object, capacity=100, hang_s=0.3)
+        await worker.start()
+        for _ in range(20):
+            worker.post(lambda _: threading.Event().wait(0.05))
+        assert await worker.call(lambda _: "all done") == "all done"
+        await worker.close()
+
+    asyncio.run(main())

@@ -22,6 +22,8 @@ from monitor.events import (
     Latency,
     Marked,
     ModelId,
+    MonitorDegraded,
+    MonitorRecovered,
     MonitorStarted,
     MonitorStopped,
     ProvisionalEmotion,
@@ -104,6 +106,8 @@ EVERY: tuple[Happening, ...] = (
     DeviceClipping("USB microphone", True, 90, 16_000),
     DeviceMuted("USB microphone", False, 1, 160_000, by="command"),
     Marked("the guests arrive", 320_000),
+    MonitorDegraded("recogniser", "no answer for 10 s", 129_920),
+    MonitorRecovered("recogniser", 2, 38_400, 167_680),
     MonitorStopped(60_000, 17, {"audio": 0}),
 )
 
