@@ -283,6 +283,7 @@ class Workshop:
             model=model,
             modalities=("speech", "text") if self._model is not None else ("speech",),
             recogniser=self._model.name if self._model is not None else "off",
+            embedded=self._model is not None and self._model.embedded,
             notice=self.notice,
             recording=self.recorder is not None,
         )

@@ -205,6 +205,8 @@ class MonitorStarted:
     modalities: tuple[str, ...]
     recogniser: str
     """Name of the recogniser's model, or ``off``."""
+    embedded: bool
+    """Whether that model is the one in the package, which knows few words."""
     notice: str
     recording: bool
     """Whether the audio is kept."""

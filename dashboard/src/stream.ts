@@ -69,8 +69,9 @@ export interface Started {
   versions: Record<string, string>;
   model: { name: string; version: string; digest: string };
   modalities: string[];
-  recogniser: string | null;
-  /** Whether that is the one that comes with the monitor. */
+  /** Name of its model, or `off`. */
+  recogniser: string;
+  /** Whether that is the one that comes with the monitor; events of earlier versions do not say. */
   embedded?: boolean;
   notice: string;
 }

@@ -203,6 +203,7 @@ export const TEXT = {
   volatile: "in memory, gone when the monitor ends",
   embedded: "embedded, knows few words",
   fullModel: "full",
+  noRecogniser: "off: the voice alone is judged",
   model: "Model",
   recogniser: "Recogniser",
   hears: "Hears",

@@ -51,7 +51,7 @@ function ofVerdicts(session: Session): string[] {
   const found: [boolean, string][] = [
     [most("low_snr"), warn.noisy],
     [most("clipped"), warn.clipped],
-    [most("no_transcript") && started(session)?.recogniser != null, warn.noWords],
+    [most("no_transcript") && started(session)?.recogniser !== "off", warn.noWords],
     [(median ?? 0) > SLOW_MS, warn.slow(median ?? 0)],
   ];
   return found.filter(([holds]) => holds).map(([, words]) => words);

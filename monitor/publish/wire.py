@@ -318,6 +318,7 @@ def _monitor(
                 "model": _model(happening.model),
                 "modalities": list(happening.modalities),
                 "recogniser": happening.recogniser,
+                "embedded": happening.embedded,
                 "notice": happening.notice,
                 "recording": happening.recording,
             }

@@ -387,3 +387,26 @@ def test_health_says_that_the_broker_is_away_what_waits_and_what_to_do(
             await expect(main).to_contain_text("not connected")
 
     runner.run(main())
+
+
+def test_health_says_which_device_model_and_recogniser_hear(
+    runner: asyncio.Runner, browser: Browser, talk: Path
+) -> None:
+    async def main() -> None:
+        flags = ("--input", talk, "--pace", "realtime", "--ws-port", "0", "--node", "node")
+        async with on_monitor(browser, *flags, "--stream", "hall", "--journal", "off") as (
+            _,
+            dashboard,
+        ):
+            await expect(dashboard.transcripts).to_have_count(1)
+            await dashboard.show("Health")
+            row = dashboard.page.get_by_role("row", name="hall")
+            await expect(row).to_contain_text("talk.wav")
+            await expect(row).to_contain_text("listening")
+            main = dashboard.page.get_by_role("main")
+            await expect(main).to_contain_text("vosk-tiny-en (embedded, knows few words)")
+            await expect(main).to_contain_text("Clients1")
+            await expect(main).to_contain_text("95 % within")
+            await expect(main).to_contain_text("Journalin memory")
+
+    runner.run(main())

@@ -87,6 +87,7 @@ STARTED = MonitorStarted(
     model=MODEL,
     modalities=("speech", "text"),
     recogniser="vosk-tiny-en",
+    embedded=True,
     notice="",
     recording=False,
 )

@@ -90,7 +90,7 @@ function Monitor({ session }: { session: Session }) {
 }
 
 function recogniser({ recogniser, embedded }: Started): string {
-  if (recogniser === null) return "–";
+  if (recogniser === "off") return TEXT.noRecogniser;
   return embedded === undefined ? recogniser : `${recogniser} (${embedded ? TEXT.embedded : TEXT.fullModel})`;
 }
 
