@@ -1,4 +1,4 @@
-"""Events for people: one line an utterance, with colour on a terminal."""
+"""Events for people: one line an utterance, with colour on a terminal; the stream's name where there are several."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final, Self, TextIO
 
 from monitor.events import SAMPLE_RATE_HZ, StateChanged, UtteranceEmotion, WireEvent
 from monitor.publish.jsonl import open_for_events
+from monitor.publish.wire import stream_of
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Console:
         self._stream: TextIO | None = None
         self._colour = colour
         self._transcript = transcript
+        self._streams: set[str] = set()
 
     async def __aenter__(self) -> Self:
         if isinstance(self._output, Path):
@@ -65,11 +67,15 @@ class Console:
 
     def publish(self, event: WireEvent) -> None:
         """Write a line for an utterance or a change of state; pass over the rest."""
+        stream = stream_of(event.source)
+        self._streams.add(stream)
+        named = f"{stream:12} " if len(self._streams) > 1 else ""
         match event.happening:
             case UtteranceEmotion():
-                self._write(self._utterance(event.happening))
+                self._write(named + self._utterance(event.happening))
             case StateChanged(label=label, confidence=confidence):
-                self._write(f"{'':9}{self._coloured(label, f'now {label}')} ({confidence:.0%})")
+                now = self._coloured(label, f"now {label}")
+                self._write(f"{named}{'':9}{now} ({confidence:.0%})")
 
     def _write(self, line: str) -> None:
         if self._stream is None:

@@ -1,4 +1,7 @@
-"""Events on a terminal: lines that scroll away, and below them the present, drawn anew with each event."""
+"""Events on a terminal: lines that scroll away, and below them the present, drawn anew with each event.
+
+The present of one stream is a picture of several lines; of several streams, each has a line of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import io
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self, TextIO
 
@@ -24,6 +28,7 @@ from monitor.events import (
     WireEvent,
 )
 from monitor.publish.console import Console
+from monitor.publish.wire import stream_of
 from stser_core.labels import EMOTIONS
 
 logger = logging.getLogger(__name__)
@@ -36,7 +41,40 @@ _STYLES: Final = {
     "uncertain": "dim",
 }
 _BAR: Final = 30
+_SMALL_BAR: Final = 4
+_NAME: Final = 12
 _QUIETEST_DBFS: Final = -90.0
+
+
+@dataclass(slots=True)
+class _Present:
+    """What is in sight of one stream."""
+
+    state: StateChanged | None = None
+    heard: UtteranceEmotion | None = None
+    so_far: Mapping[str, float] | None = None
+    speaking: bool = False
+
+    def take(self, event: WireEvent) -> None:
+        match event.happening:
+            case UtteranceEmotion():
+                self.heard, self.so_far = event.happening, None
+            case ProvisionalEmotion(so_far=so_far):
+                self.so_far = so_far.verdict.posterior.as_dict()
+            case StateChanged():
+                self.state = event.happening
+            case SpeechBegan():
+                self.speaking = True
+            case SpeechEnded() | MonitorStopped():
+                self.speaking = False
+
+    @property
+    def label(self) -> str:
+        return self.state.label if self.state is not None else "uncertain"
+
+    @property
+    def posterior(self) -> Mapping[str, float]:
+        return {} if self.heard is None else self.heard.verdict.posterior.as_dict()
 
 
 class Terminal:
@@ -65,10 +103,8 @@ class Terminal:
         self._lines = Console(self._written, colour=True, transcript=transcript)
         self._stack = ExitStack()
         self._gone = False
-        self._state: StateChanged | None = None
-        self._heard: UtteranceEmotion | None = None
-        self._so_far: Mapping[str, float] | None = None
-        self._speaking = False
+        self._streams: dict[str, _Present] = {}
+        """By name, those that go on; the last one stays when it has ended."""
 
     async def __aenter__(self) -> Self:
         await self._lines.__aenter__()
@@ -91,17 +127,10 @@ class Terminal:
         """Write the line of an event, if it has one, and draw the present."""
         if self._gone:
             return
-        match event.happening:
-            case UtteranceEmotion():
-                self._heard, self._so_far = event.happening, None
-            case ProvisionalEmotion(so_far=so_far):
-                self._so_far = so_far.verdict.posterior.as_dict()
-            case StateChanged():
-                self._state = event.happening
-            case SpeechBegan():
-                self._speaking = True
-            case SpeechEnded() | MonitorStopped():
-                self._speaking = False
+        name = stream_of(event.source)
+        self._streams.setdefault(name, _Present()).take(event)
+        if isinstance(event.happening, MonitorStopped) and len(self._streams) > 1:
+            del self._streams[name]
         self._lines.publish(event)
         line = self._written.getvalue().removesuffix("\n")
         self._written.seek(0)
@@ -115,32 +144,59 @@ class Terminal:
             self._gone = True
 
     def _present(self) -> Text:
-        label = self._state.label if self._state is not None else "uncertain"
-        speaking = "● someone is speaking" if self._speaking else "○ silence"
-        lines = [Text.assemble((f"{label:10}", f"bold {_STYLES[label]}"), speaking)]
-        posterior: Mapping[str, float] = {}
-        if self._heard is not None:
-            posterior = self._heard.verdict.posterior.as_dict()
-        so_far = self._so_far or {}
-        lines += [
-            _bar(name, posterior.get(name, 0.0), so_far.get(name)) for name in map(str, EMOTIONS)
-        ]
-        if self._heard is not None:
-            segment = self._heard.segment
-            lines.append(_level(segment.level_dbfs, segment.noise_floor_dbfs))
+        if len(self._streams) > 1:
+            lines = [_line(name, present) for name, present in self._streams.items()]
+        else:
+            lines = [line for present in self._streams.values() for line in _picture(present)]
         picture = Text("\n").join(lines)
         picture.no_wrap, picture.overflow = True, "crop"
         return picture
 
 
-def _bar(name: str, share: float, so_far: float | None) -> Text:
-    """A share as a solid bar; what it is so far, while someone speaks, as a thin mark on it."""
-    cells = ["█"] * round(share * _BAR) + ["·"] * (_BAR - round(share * _BAR))
-    if so_far is not None:
-        cells[min(_BAR - 1, int(so_far * _BAR))] = "│"
-    return Text.assemble(
-        (f"  {name:8}", _STYLES[name]), ("".join(cells), _STYLES[name]), f" {share:4.0%}"
+def _picture(present: _Present) -> list[Text]:
+    """State, a bar for each emotion, and the level."""
+    speaking = "● someone is speaking" if present.speaking else "○ silence"
+    so_far = present.so_far or {}
+    lines = [Text.assemble((f"{present.label:10}", f"bold {_STYLES[present.label]}"), speaking)]
+    lines += [
+        _bar(name, present.posterior.get(name, 0.0), so_far.get(name))
+        for name in map(str, EMOTIONS)
+    ]
+    if present.heard is not None:
+        segment = present.heard.segment
+        lines.append(_level(segment.level_dbfs, segment.noise_floor_dbfs))
+    return lines
+
+
+def _line(name: str, present: _Present) -> Text:
+    """The same on one line, which still fits into 80 columns."""
+    short = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
+    line = Text.assemble(
+        f"{short:{_NAME}} {'●' if present.speaking else '○'} ",
+        (f"{present.label:10}", f"bold {_STYLES[present.label]}"),
     )
+    so_far = present.so_far or {}
+    for emotion in map(str, EMOTIONS):
+        cells = _cells(present.posterior.get(emotion, 0.0), so_far.get(emotion), _SMALL_BAR)
+        line.append(f" {emotion[:3]} {cells}", _STYLES[emotion])
+    if present.heard is not None:
+        line.append(f" {present.heard.segment.level_dbfs:4.0f} dBFS", "dim")
+    return line
+
+
+def _bar(name: str, share: float, so_far: float | None) -> Text:
+    style = _STYLES[name]
+    return Text.assemble(
+        (f"  {name:8}", style), (_cells(share, so_far, _BAR), style), f" {share:4.0%}"
+    )
+
+
+def _cells(share: float, so_far: float | None, count: int) -> str:
+    """A share as a solid bar; what it is so far, while someone speaks, as a thin mark on it."""
+    cells = ["█"] * round(share * count) + ["·"] * (count - round(share * count))
+    if so_far is not None:
+        cells[min(count - 1, int(so_far * count))] = "│"
+    return "".join(cells)
 
 
 def _level(level_dbfs: float, floor_dbfs: float) -> Text:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from monitor.events import Happening, Transcript, Word
 from monitor.publish.console import Console
-from tests.support.happenings import EVERY, STATE, UTTERANCE, encoded
+from monitor.publish.wire import WireEncoder
+from tests.support.happenings import EVERY, NOON, STATE, UTTERANCE, encoded
 
 
 def printed(*happenings: Happening, colour: bool = False, transcript: bool = True) -> str:
@@ -35,6 +36,20 @@ def test_an_utterance_is_one_line_with_time_label_shares_delay_and_words() -> No
 def test_only_utterances_and_states_are_shown() -> None:
     assert len(printed(*EVERY).splitlines()) == 3
     assert "now angry" in printed(STATE)
+
+
+def test_lines_of_several_streams_say_which_stream_they_are_of() -> None:
+    stream = io.StringIO()
+
+    async def main() -> None:
+        async with Console(stream, colour=False) as console:
+            for name in ("hall", "kitchen", "hall"):
+                encoder = WireEncoder("node", name, clock=lambda: NOON)
+                console.publish(encoder.encode(UTTERANCE))
+
+    asyncio.run(main())
+    starts = [line.split()[0] for line in stream.getvalue().splitlines()]
+    assert starts == ["0:08", "kitchen", "hall"]
 
 
 def test_reasons_stand_beside_an_uncertain_label() -> None:

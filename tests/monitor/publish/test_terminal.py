@@ -12,11 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
-from monitor.events import Happening, ProvisionalEmotion, SpeechBegan, Transcript, Word
+from monitor.events import (
+    Happening,
+    MonitorStopped,
+    ProvisionalEmotion,
+    SpeechBegan,
+    Transcript,
+    Word,
+)
 from monitor.publish.terminal import Terminal
+from monitor.publish.wire import WireEncoder
 from stser_core.posterior import EmotionPosterior
-from tests.support.happenings import EVERY, STATE, UTTERANCE, encoded
+from tests.support.happenings import EVERY, NOON, STATE, UTTERANCE, encoded
 from tests.support.monitor_process import environment_of, program
 
 CONVERSATION = Path(__file__).parents[3] / "monitor/demo/conversation.flac"
@@ -57,6 +66,45 @@ def test_what_is_provisional_is_a_mark_on_the_bar_until_the_final_verdict() -> N
     newest = shown(provisional, UTTERANCE).rpartition("silence")[2]
     assert "│" not in newest
     assert "█" in newest
+
+
+def shown_together(*told: tuple[str, Happening]) -> list[str]:
+    """Lines in sight after the last event of several streams."""
+    stream = io.StringIO()
+
+    async def main() -> str:
+        encoders = {name: WireEncoder("node", name, clock=lambda: NOON) for name, _ in told}
+        async with Terminal(stream, width=80) as terminal:
+            for name, happening in told:
+                stream.seek(0)
+                stream.truncate()
+                terminal.publish(encoders[name].encode(happening))
+            return stream.getvalue()
+
+    return Text.from_ansi(asyncio.run(main())).plain.splitlines()
+
+
+def test_each_of_several_streams_has_a_line_of_80_columns_with_its_state_and_who_speaks() -> None:
+    hall, kitchen = shown_together(
+        ("hall", UTTERANCE),
+        ("hall", STATE),
+        ("a-kitchen-with-a-long-name", SpeechBegan(1, 0)),
+    )[-2:]
+    assert hall.startswith(
+        "hall         ○ angry      ang ███· hap ···· neu █··· sad ····  -23 dBFS"
+    )
+    assert kitchen.startswith("a-kitchen-w… ● uncertain ")
+    assert max(map(len, (hall, kitchen))) <= 80
+
+
+def test_stream_that_has_ended_leaves_the_picture_to_the_others() -> None:
+    seen = "\n".join(
+        shown_together(
+            ("hall", UTTERANCE), ("guest", UTTERANCE), ("guest", MonitorStopped(0, 1, {}))
+        )
+    )
+    assert "guest" not in seen
+    assert "█" * 21 + "·" * 9 in seen
 
 
 def test_words_can_be_kept_back() -> None:
