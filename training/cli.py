@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from config.loader import SettingsError, load
 from stser_core.errors import StserError
@@ -16,6 +17,9 @@ from training.flags import PAPER_SETTINGS, SETTINGS, parser
 from training.recogniser.cli import run as run_recogniser
 from training.settings import OpenSettings, PaperSettings
 from training.utterance import Utterance
+
+RUNS = Path("runs")
+"""Folder of results where ``--out`` names none."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,13 +75,13 @@ def _paper(flags: argparse.Namespace, settings: PaperSettings) -> int:
     utterances = READERS["iemocap"](flags.root, allow_partial=flags.allow_partial)
     with compute.main_first():
         utterances, words = _with_words(flags, utterances)
-    run = PaperRun(
-        flags.root, flags.out, flags.cache, compute, words=words, save_every_s=flags.save_every
-    )
+    out = flags.out or RUNS / settings.name
+    run = PaperRun(flags.root, out, flags.cache, compute, words, flags.save_every)
     folds = run_folds(utterances, encoder, settings, run)
     if compute.is_main:
         baseline = run_baseline(utterances, settings, flags.root, flags.cache)
-        sys.stdout.write(write_report(with_baseline(folds, baseline), flags.out))
+        sys.stdout.write(write_report(with_baseline(folds, baseline), out))
+        sys.stderr.write(f"All tables and pictures: {out}\n")
     return 0
 
 
@@ -88,9 +92,10 @@ def _paper_baseline(flags: argparse.Namespace, settings: PaperSettings) -> int:
 
     utterances = READERS["iemocap"](flags.root, allow_partial=flags.allow_partial)
     utterances, words = _with_words(flags, utterances)
-    begin(flags.out, {"corpus": describe_corpus(utterances, flags.root), "words": words})
+    out = flags.out or RUNS / f"{settings.name}-baseline"
+    begin(out, {"corpus": describe_corpus(utterances, flags.root), "words": words})
     folds = run_baseline(utterances, settings, flags.root, flags.cache)
-    sys.stdout.write(write_baseline_report(folds, flags.out))
+    sys.stdout.write(write_baseline_report(folds, out))
     return 0
 
 
@@ -120,6 +125,7 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
         return _tables(flags)
     if flags.command in {"confusions", "heard"}:
         return _recognised(flags, settings)
+    out = flags.out or RUNS / flags.command
     if flags.command == "baseline":
         from training.baseline import baseline
 
@@ -129,10 +135,10 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
         from training.crossval import crossval
 
         checkpoint = flags.checkpoint or DEFAULT_CHECKPOINT
-        figures = crossval(flags.root, flags.cache, checkpoint, flags.out, settings)
-    flags.out.mkdir(parents=True, exist_ok=True)
+        figures = crossval(flags.root, flags.cache, checkpoint, out, settings)
+    out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(figures, indent=1)
-    (flags.out / f"{flags.command}.json").write_text(text + "\n", "utf-8")
+    (out / f"{flags.command}.json").write_text(text + "\n", "utf-8")
     sys.stdout.write(text + "\n")
     return 0
 

@@ -77,7 +77,10 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_paper(crossval)
     crossval.add_argument(
-        "--out", type=Path, required=True, help="folder of the results, resumable"
+        "--out",
+        type=Path,
+        help="folder of the results, resumable (default: runs/crossval, for IEMOCAP runs/NAME with "
+        "the settings' name)",
     )
     crossval.add_argument(
         "--checkpoint", type=Path, help="gives the text branch; default: the packaged one"
@@ -90,7 +93,11 @@ def parser() -> argparse.ArgumentParser:
     baseline.add_argument(
         "--allow-partial", action="store_true", help="go on with a part of IEMOCAP"
     )
-    baseline.add_argument("--out", type=Path, required=True, help="folder of the results")
+    baseline.add_argument(
+        "--out",
+        type=Path,
+        help="folder of the results (default: runs/baseline, for IEMOCAP runs/NAME-baseline)",
+    )
     _add_words(baseline)
     evaluate = commands.add_parser(
         "evaluate", parents=[shared], help="a checkpoint on a corpus, judged as the monitor does"
@@ -111,7 +118,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_false",
         help="judge each utterance as the first of its speaker",
     )
-    evaluate.add_argument("--out", type=Path, required=True, help="CSV file of all predictions")
+    evaluate.add_argument(
+        "--out",
+        type=Path,
+        default=Path("predictions.csv"),
+        help="CSV file of all predictions (default: predictions.csv)",
+    )
     _add_words(evaluate)
     evaluate.add_argument(
         "--min-transcript-confidence",

@@ -162,7 +162,9 @@ def _run_fold(
     own = dataclasses.replace(settings, seed=settings.seed + place + 1)
     torch.manual_seed(own.seed)
     sizes = StserSettings(
-        speech=own.speech, text=encoder.sizes, classifier_dropout=own.classifier_dropout
+        speech=own.speech,
+        text=dataclasses.replace(encoder.sizes, dropout=own.text_dropout),
+        classifier_dropout=own.classifier_dropout,
     )
     model = StserModel(sizes)
     encoder.load_into(model)

@@ -251,12 +251,16 @@ class PaperSettings:
     speakers, so none: each utterance is normalised by itself and the training sessions."""
     classifier_dropout: float = 0.1
     """Share dropped after each hidden layer of the classifiers, while training."""
+    text_dropout: float = 0.1
+    """Share dropped within the ALBERT while it is tuned: a few thousand sentences are soon known by
+    heart, though its pre-training could do without."""
     log_mel: LogMelSettings = field(default_factory=LogMelSettings)
-    """64 mel bands of 25 ms each 10 ms; the paper does not give their number."""
+    """64 mel bands of 25 ms each 10 ms, up to 8 kHz: finer bands resolve single harmonics, which are
+    the speaker's pitch and not the emotion's spectrum, and cost time in proportion."""
     adaptation: AdaptationSettings = field(default_factory=AdaptationSettings)
     speech: SpeechModelSettings = field(default_factory=SpeechModelSettings)
     """Paper: one convolution block, batch normalisation, ReLU, Bi-LSTM, four heads. Kernel, units and
-    attention pooling are those of the default weights."""
+    pooling are those of the default weights, so that what is found here holds for the monitor."""
 
     def __post_init__(self) -> None:
         if not 0 < self.validation_share < 1:
@@ -267,6 +271,14 @@ class PaperSettings:
         for name in ("batch", "epochs", "patience", "crop_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} ({getattr(self, name)}) must be positive.")
+        if self.log_mel.n_mels != self.speech.n_mels:
+            raise ValueError(
+                f"log_mel.n_mels ({self.log_mel.n_mels}) and speech.n_mels ({self.speech.n_mels}) must "
+                "be the same: what the front end gives is what the smodel takes."
+            )
+        for name in ("classifier_dropout", "text_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} ({getattr(self, name):g}) must be in [0, 1).")
         if self.crop_frames < self.speech.pool_time:
             raise ValueError(
                 f"crop_frames ({self.crop_frames}) must be at least speech.pool_time "

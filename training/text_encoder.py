@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from safetensors.torch import load_file
 
@@ -16,6 +16,9 @@ from stser_core.sizes import TextModelSettings
 from stser_core.tensors import load_model
 from stser_core.text import TextTokenizer
 from training.errors import TrainingError
+
+_ACTIVATIONS: Final = ("gelu_new", "gelu_pytorch_tanh")
+"""Two names of the tanh approximation of GELU, which the tmodel has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,11 @@ class TextEncoder:
         if config.get("model_type") != "albert" or missing:
             lacking = f"lacks {', '.join(missing)}" if missing else "is no ALBERT"
             raise TrainingError(f"{folder}: {lacking}. Give an ALBERT as transformers 5 saves it.")
+        if config.get("hidden_act", "gelu_new") not in _ACTIVATIONS:
+            raise TrainingError(
+                f"{folder}: hidden_act ({config['hidden_act']}) must be one of "
+                f"{', '.join(_ACTIVATIONS)}, as in the published ALBERTs of version 2."
+            )
         sizes = TextModelSettings(
             vocabulary=config["vocab_size"],
             embedding=config["embedding_size"],
@@ -84,12 +92,13 @@ class TextEncoder:
         if self.is_checkpoint:
             model.tmodel.load_state_dict(load_model(read_manifest(self.folder)).tmodel.state_dict())
             return
-        # A model saved with a head names its encoder "albert."; heads and pooler are not needed.
+        # A model saved with a head names its encoder "albert."; heads and pooler are not needed, nor
+        # the numbers 0, 1, 2 ... that older ones saved as positions.
         weights = {
             name.removeprefix("albert."): value.float()
             for name, value in load_file(self.folder / WEIGHTS).items()
             if not name.removeprefix("albert.").startswith(
-                ("predictions.", "pooler.", "classifier.")
+                ("predictions.", "pooler.", "classifier.", "embeddings.position_ids")
             )
         }
         try:

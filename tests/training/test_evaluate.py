@@ -160,6 +160,17 @@ def test_a_row_with_neither_audio_nor_text_is_refused_by_line(
     assert "manifest.csv:3: neither path nor text" in capsys.readouterr().err
 
 
+def test_predictions_go_to_the_working_folder_where_no_other_is_named(
+    checkpoint: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["evaluate", "--checkpoint", checkpoint, "--corpus", "csv", "--root", folder]
+    assert main(list(map(str, command))) == 0
+    expected = run(checkpoint, folder, tmp_path / "named.csv")
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == expected
+
+
 def test_classifiers_that_no_row_allows_are_left_out(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("text,label4\ni miss you,sad\n", "utf-8")
     judged = evaluate(read_manifest(tmp_path, complete=False), Stser.load(checkpoint))

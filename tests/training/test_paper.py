@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
@@ -16,12 +22,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from config.loader import SettingsError, load
 from stser_core.labels import EMOTIONS
 from tests.training.iemocap_folder import write_small
 from training.cli import main
 from training.corpora.iemocap import read_iemocap
 from training.errors import CorpusError
+from training.flags import PAPER_SETTINGS
 from training.folds import session_folds
+from training.settings import PaperSettings
 
 TINY = """
 albert_rate = 3e-3
@@ -154,13 +163,15 @@ def test_the_baselines_are_scikit_learns_on_the_same_folds(results: Path, corpus
 
 
 def test_the_baseline_alone_gives_the_rows_that_stand_below_ours(
-    results: Path, corpus: Path, tmp_path: Path
+    results: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flags = ["--root", corpus, "--out", tmp_path / "out", "--cache", results.parent / "cache"]
+    monkeypatch.chdir(tmp_path)
+    flags = ["--root", corpus, "--cache", results.parent / "cache"]
     command = ["baseline", "--corpus", "iemocap", "--allow-partial", *map(str, flags)]
     assert main(command) == 0
-    assert table(tmp_path / "out" / "table1.csv") == table(results / "table1.csv")[4:]
-    assert (tmp_path / "out" / "confusion.png").is_file()
+    out = tmp_path / "runs" / "stser-iemocap-baseline"
+    assert table(out / "table1.csv") == table(results / "table1.csv")[4:]
+    assert (out / "confusion.png").is_file()
 
 
 def test_stser_is_the_average_of_the_three_posteriors(results: Path) -> None:
@@ -227,6 +238,47 @@ def test_joint_training_gives_the_same_tables_from_one_curve(
     assert {row["branch"] for row in curves} == {"joint"}
 
 
+def test_any_blocks_train_in_bfloat16_and_the_record_says_so(
+    corpus: Path, albert: Path, tmp_path: Path
+) -> None:
+    # In a process of its own: Accelerate has one precision a process.
+    other = tmp_path / "other.toml"
+    once = TINY.replace("epochs = 5", "epochs = 1")
+    other.write_text(once + 'blocks = ["residual", "dilated", "plain"]\n', "utf-8")
+    out = tmp_path / "results"
+    flags = command(corpus, other, albert, out, "--mixed-precision", "bf16")
+    done = subprocess.run([sys.executable, "-m", "training", *flags], check=False)
+    assert done.returncode == 0
+    run = json.loads((out / "run.json").read_text("utf-8"))
+    assert run["mixed_precision"] == "bf16"
+    assert run["settings"]["speech"]["blocks"] == ["residual", "dilated", "plain"]
+    losses = [float(row["training_loss"]) for row in table(out / "curves.csv")]
+    assert len(losses) == 5 * 3
+    assert all(0.1 < loss < 3 for loss in losses)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--device", "cuda"], "finds no CUDA GPU on this machine. Use --device cpu"),
+        (["--mixed-precision", "fp16"], "fp16 needs a GPU"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused_before_anything_is_read(
+    more: list[str],
+    message: str,
+    corpus: Path,
+    settings: Path,
+    albert: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(command(corpus, settings, albert, tmp_path / "results", *more)) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
 def test_an_incomplete_corpus_is_refused_without_allow_partial(
     corpus: Path, settings: Path, albert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,3 +318,36 @@ def test_an_encoder_that_is_no_albert_is_refused(
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     assert main(command(corpus, settings, tmp_path, tmp_path / "out")) == 2
     assert "Give an ALBERT" in capsys.readouterr().err
+
+
+def test_the_settings_file_lists_every_setting_with_its_default() -> None:
+    def flat(values: dict[str, Any], where: str = "") -> dict[str, Any]:
+        found = {}
+        for key, value in values.items():
+            inner = flat(value, f"{where}{key}.") if isinstance(value, dict) else None
+            found |= inner if inner is not None else {f"{where}{key}": value}
+        return found
+
+    listed = flat(tomllib.loads(PAPER_SETTINGS.read_text("utf-8")))
+    defaults = flat(dataclasses.asdict(PaperSettings()))
+    assert {k: tuple(v) if isinstance(v, list) else v for k, v in listed.items()} == defaults
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("[speech]\nn_mels = 40", r"log_mel\.n_mels \(64\) and speech\.n_mels \(40\)"),
+        ("text_dropout = 1.5", r"text_dropout \(1\.5\) must be in"),
+        ("validation_share = 1.0", "something must be left to train on"),
+        ("patience = 0", r"patience \(0\) must be positive"),
+        ("crop_frames = 2", "a shorter excerpt has no pooled frame"),
+        ('training = "both"', "separate"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_by_name(
+    setting: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(setting, "utf-8")
+    with pytest.raises(SettingsError, match=message):
+        load(path, PaperSettings)
