@@ -1,29 +1,20 @@
-"""Speech recognition by Vosk, fed while the speech is still going on.
-
-:class:`VoskEngine` is the recogniser itself, for one thread; :class:`VoskTranscriber` gives it a
-thread of its own and bounds what may wait there. By the time a segment closes only its last moments
-are left to decode.
-"""
+"""Speech recognition on a thread of its own, fed while the speech is still going on, with bounds to what may wait
+there. By the time a segment closes only its last moments are left to decode."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import importlib
-import json
 import logging
-import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar
+from types import TracebackType
+from typing import Final, Self, TypeVar
 
 import numpy as np
 
-from monitor.errors import ModelError
-from monitor.events import SAMPLE_RATE_HZ, Samples, Transcript, Word
+from monitor.events import SAMPLE_RATE_HZ, Samples, Transcript
+from monitor.vosk_engine import BLOCK_SAMPLES, Engine, SharedVosk, VoskEngine
 from monitor.vosk_model import MODELS_URL, VoskModel, find_model
 from monitor.worker import NativeWorker
 
@@ -41,15 +32,8 @@ logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ // 10
-"""Audio handed to Vosk at a time. Counted from the start of a segment, because Vosk looks for
-endpoints of its own after each hand-over: otherwise words would depend on the driver's chunks."""
-
 READY_SAMPLES: Final = SAMPLE_RATE_HZ
 """Backlog above which a source that can wait has to."""
-
-UNKNOWN_WORD: Final = "[unk]"
-"""What Vosk models say for speech outside their vocabulary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,173 +66,6 @@ class AsrSettings:
             raise ValueError(
                 f"asr.models_url ({self.models_url}) must start with https:// or http://."
             )
-
-
-class Engine(Protocol):
-    """A recogniser that one thread feeds, one segment after the other."""
-
-    def begin(self, start: int) -> None:
-        """A segment opens at sample ``start`` of the stream."""
-        ...
-
-    def feed(self, samples: Samples) -> None:
-        """Further audio of the open segment."""
-        ...
-
-    def partial(self) -> str:
-        """Words of the open segment so far."""
-        ...
-
-    def finish(self, end: int) -> Transcript:
-        """The words of the open segment, which ended at sample ``end`` of the stream."""
-        ...
-
-    def resume(self, n_samples: int) -> None:
-        """Speech went on: as if only the first ``n_samples`` had been fed, and nothing finished."""
-        ...
-
-
-class VoskEngine:
-    """Vosk, with a fresh recogniser for each segment.
-
-    Words outside the model's vocabulary, which it writes ``[unk]``, are left out of the transcript:
-    the text classifier would read a placeholder as a word.
-
-    Args:
-        folder: Of the model.
-        model: The same, loaded already; None loads it.
-
-    Raises:
-        ModelError: The folder's model cannot be loaded.
-    """
-
-    def __init__(self, folder: Path, model: Any = None) -> None:
-        vosk = _import_vosk()
-        vosk.SetLogLevel(-1)
-        self._new_recogniser = vosk.KaldiRecognizer
-        self._recogniser: Any = None
-        self._start = 0
-        self._words: list[Word] = []
-        self._fed: list[Samples] = []
-        if model is not None:
-            self.model = model
-            return
-        try:
-            self.model = vosk.Model(str(folder))
-            # Some faults, such as a model for another sample rate, show only with the first audio.
-            self.begin(0)
-            self.feed(np.zeros(BLOCK_SAMPLES, np.float32))
-            self.finish(BLOCK_SAMPLES)
-        except (Exception, SystemExit) as error:
-            # Vosk raises a bare Exception, and for some faults exits.
-            raise ModelError(
-                f"{folder}: Vosk cannot use this model; it may be damaged, or made for another "
-                "version or sample rate. Fetch it again, or leave --vosk-model out."
-            ) from error
-
-    def begin(self, start: int) -> None:
-        self._recogniser = self._new_recogniser(self.model, float(SAMPLE_RATE_HZ))
-        self._recogniser.SetWords(True)
-        self._start = start
-        self._words = []
-        self._fed = []
-
-    def feed(self, samples: Samples) -> None:
-        self._fed.append(samples)
-        pcm = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
-        # True where Vosk, too, has heard a pause: what it has until there must be taken now.
-        if self._recogniser.AcceptWaveform(pcm.tobytes()):
-            self._take(self._recogniser.Result())
-
-    def partial(self) -> str:
-        heard = json.loads(self._recogniser.PartialResult()).get("partial", "").split()
-        words = [word.word for word in self._words]
-        return " ".join([*words, *(word for word in heard if word != UNKNOWN_WORD)])
-
-    def finish(self, end: int) -> Transcript:
-        self._take(self._recogniser.FinalResult())
-        end_s = end / SAMPLE_RATE_HZ
-        return Transcript(
-            tuple(
-                Word(word.word, min(word.start_s, end_s), min(word.end_s, end_s), word.conf)
-                for word in self._words
-            )
-        )
-
-    def resume(self, n_samples: int) -> None:
-        # Vosk cannot take a final result back. What it has heard, it hears again: 40 ms of work for each
-        # second, and rarely, because finishing early is left to the very end of a pause.
-        fed = self._fed
-        self.begin(self._start)
-        for samples in fed:
-            if n_samples <= 0:
-                break
-            self.feed(samples)
-            n_samples -= len(samples)
-
-    def _take(self, result: str) -> None:
-        """Append the words of one of Vosk's results, whose times run from the segment's start."""
-        offset_s = self._start / SAMPLE_RATE_HZ
-        self._words += [
-            Word(
-                word=word["word"],
-                start_s=offset_s + word["start"],
-                end_s=offset_s + word["end"],
-                conf=min(1.0, max(0.0, word["conf"])),
-            )
-            for word in json.loads(result).get("result", [])
-            if word["word"] != UNKNOWN_WORD
-        ]
-
-
-class _OnDemand(ModuleType):
-    """Stands for a module until something of it is used."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(importlib.import_module(self.__name__), name)
-
-
-def _import_vosk() -> Any:
-    """The package, without what only its downloads and subtitles need: that takes twice as long as the rest."""
-    unneeded = {"requests", "srt"} - sys.modules.keys()
-    sys.modules.update((name, _OnDemand(name)) for name in unneeded)
-    try:
-        import vosk
-    finally:
-        for name in unneeded:
-            del sys.modules[name]
-    return vosk
-
-
-class SharedVosk:
-    """Recognisers for many streams, whose models are loaded once; each stream's thread asks for its own.
-
-    Vosk's models do not change while they are used, so that threads may share them.
-    """
-
-    def __init__(self) -> None:
-        self._loading = threading.Lock()
-        self._models: dict[Path, Any] = {}
-
-    def preload(self, folder: Path) -> None:
-        """Begin to load a model beside whatever else is being loaded. A failure is the first stream's to tell."""
-
-        def load() -> None:
-            with contextlib.suppress(ModelError):
-                self.load(folder)
-
-        threading.Thread(target=load, name="stser-asr-load", daemon=True).start()
-
-    def load(self, folder: Path) -> VoskEngine:
-        """A recogniser with the folder's model.
-
-        Raises:
-            ModelError: It cannot be loaded.
-        """
-        with self._loading:
-            engine = VoskEngine(folder, self._models.get(folder))
-            self._models[folder] = engine.model
-            return engine
 
 
 @dataclass(slots=True)
