@@ -1,9 +1,16 @@
 // The events of a monitor, over every interruption. For browsers and Node 22; Node 20 needs --experimental-websocket.
-export async function* follow(url, { since, types } = {}) {
+// since: a sequence of the first stream, or one for each: { mic: "17", door: "4" }.
+export async function* follow(url, { since, types, streams } = {}) {
+  const each = since !== null && typeof since === "object";
+  const first = each ? undefined : since;
+  const had = each ? { ...since } : {};
   for (let wait = 500; ; wait = Math.min(2 * wait, 30_000)) {
+    const known = Object.entries(had).map(([stream, sequence]) => `${stream}:${sequence}`);
+    if (first !== undefined) known.unshift(first);
     const query = new URLSearchParams();
-    if (since !== undefined) query.set("since", since);
+    if (known.length > 0) query.set("since", known.join(","));
     if (types !== undefined) query.set("types", types.join(","));
+    if (streams !== undefined) query.set("stream", streams.join(","));
     const socket = new WebSocket(`${url}/events?${query}`, "cloudevents.json");
     const waiting = [];
     let wake = () => {};
@@ -11,18 +18,19 @@ export async function* follow(url, { since, types } = {}) {
     socket.onmessage = ({ data }) => put(JSON.parse(data));
     socket.onclose = socket.onerror = () => put(null);
     try {
-      // The current state comes first, ahead of what was missed, and once more in its place.
-      let ahead = since !== undefined;
+      const begun = new Set();
       for (;;) {
         while (waiting.length === 0) await new Promise((resolve) => { wake = resolve; });
         const event = waiting.shift();
         if (event === null) break;
         if (event.specversion === undefined) continue; // the answer to a command
         wait = 500;
-        if (event.type === "org.stser.stream.gap.v1") since = event.data.to_sequence;
-        else if (event.sequence !== undefined && !(ahead && event.type === "org.stser.emotion.state.v1"))
-          since = event.sequence;
-        ahead = false;
+        const stream = event.source.split("/").at(-1);
+        // The current state comes first, ahead of what was missed, and once more in its place.
+        const ahead = known.length > 0 && !begun.has(stream) && event.type === "org.stser.emotion.state.v1";
+        begun.add(stream);
+        if (event.type === "org.stser.stream.gap.v1") had[stream] = event.data.to_sequence;
+        else if (event.sequence !== undefined && !ahead) had[stream] = event.sequence;
         yield event;
       }
     } finally {

@@ -51,6 +51,11 @@ class Event:
     """Place among the events of the source; None for what only this client is told."""
     data: Mapping[str, Any]
 
+    @property
+    def stream(self) -> str:
+        """Name of the audio stream, such as ``mic``."""
+        return self.source.rpartition("/")[2]
+
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> Self:
         """Read a CloudEvent."""
@@ -66,15 +71,17 @@ class Event:
 
 
 class MonitorClient:
-    """Connects, connects again, and goes on after the last event that it had.
+    """Connects, connects again, and goes on after the last event of each stream that it had.
 
-    Events come in order and once. Those that the monitor no longer has come as one ``stream.gap``, whatever ``types``
-    says. The first connection begins with the current ``emotion.state``, if there is one.
+    Events of a stream come in order and once. Those that the monitor no longer has come as one ``stream.gap``, whatever
+    ``types`` says. The first connection begins with the current ``emotion.state`` of each stream, if there is one.
 
     Args:
         url: Of the monitor, such as ``ws://127.0.0.1:8765`` or what it prints as its dashboard.
-        since: Sequence of the last event that is known; 0 for all there is, None for what comes from now on.
+        since: Sequence of the last event that is known; 0 for all there is, None for what comes from now on. A number
+            is of the monitor's first stream; a mapping says it for each stream, and others begin now.
         types: Kinds that are wanted, such as ``emotion.utterance``; None for all.
+        streams: Names of those that are wanted, such as ``mic``; None for all.
         transcript: False for events without the words.
         token: What the monitor's token file holds.
         wait_least_s: First wait before connecting again; it doubles each time.
@@ -88,8 +95,9 @@ class MonitorClient:
         self,
         url: str,
         *,
-        since: int | None = None,
+        since: int | Mapping[str, int] | None = None,
         types: Iterable[str] | None = None,
+        streams: Iterable[str] | None = None,
         transcript: bool = True,
         token: str | None = None,
         wait_least_s: float = 0.5,
@@ -102,17 +110,20 @@ class MonitorClient:
             scheme=_SCHEMES[parts.scheme], path=parts.path.rstrip("/") or "/events"
         )
         self._query = {"types": ",".join(types)} if types is not None else {}
+        if streams is not None:
+            self._query["stream"] = ",".join(streams)
         if not transcript:
             self._query["transcript"] = "0"
         self._headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
         self._wait_least_s = wait_least_s
         self._wait_most_s = wait_most_s
-        self._since = since
+        self._since: dict[str, int] = dict(since) if isinstance(since, Mapping) else {}
+        self._since_of_first = since if isinstance(since, int) else None
 
     @property
-    def since(self) -> int | None:
-        """Sequence of the last event that was handed over: keep it to go on after a restart."""
-        return self._since
+    def since(self) -> Mapping[str, int]:
+        """By stream, sequence of the last event that was handed over: keep it to go on after a restart."""
+        return dict(self._since)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         """The events, without an end.
@@ -145,8 +156,11 @@ class MonitorClient:
 
     def _connect(self) -> connect:
         query = dict(self._query)
-        if self._since is not None:
-            query["since"] = f"{self._since:020d}"
+        known = [f"{name}:{sequence}" for name, sequence in self._since.items()]
+        if self._since_of_first is not None:
+            known.insert(0, str(self._since_of_first))
+        if known:
+            query["since"] = ",".join(known)
         return connect(
             urlunsplit(self._address._replace(query=urlencode(query))),
             additional_headers=self._headers,
@@ -157,35 +171,42 @@ class MonitorClient:
         )
 
     async def _events(self, connection: ClientConnection) -> AsyncIterator[Event]:
-        """What one connection brings, in order.
+        """What one connection brings, each stream's events in order.
 
-        On connect the current state comes first, ahead of what was missed. Whoever resumes has had it, or gets it once
-        more in its place; only where neither is so, it stands for itself.
+        On connect the current state of each stream comes first, ahead of what was missed. Whoever resumes has had it,
+        or gets it once more in its place; only where neither is so, it stands for itself.
         """
-        known = self._since
-        held: Event | None = None
-        if known is not None:
-            first = await self._receive(connection)
-            if first.kind == "emotion.state":
-                held = first
-            else:
-                yield self._handed_over(first)
-        while held is not None:
-            try:
-                event = await self._receive(connection, _WELCOME_S)
-            except TimeoutError:
-                if _place(held) > (known or 0):
-                    yield self._handed_over(held)
-                break
-            if event.data.get("reason") == "journal_lost":  # its numbers are not those we know
-                yield held
-            elif _place(event) >= _place(held) > (known or 0) and event.id != held.id:
-                yield self._handed_over(held)
-            if _place(event) >= _place(held):
-                held = None
-            yield self._handed_over(event)
+        known, first = self.since, self._since_of_first
+        held: dict[str, Event] = {}
+        begun: set[str] = set()
         while True:
-            yield self._handed_over(await self._receive(connection))
+            try:
+                event = await self._receive(connection, _WELCOME_S if held else None)
+            except TimeoutError:
+                for state in held.values():
+                    if _place(state) > known.get(state.stream, first or 0):
+                        yield self._handed_over(state)
+                held.clear()
+                continue
+            stream = event.stream
+            resumed = stream in known or first is not None
+            if event.kind == "emotion.state" and resumed and stream not in begun:
+                held[stream] = event
+            begun.add(stream)
+            if held.get(stream) is event:
+                continue
+            if stream in held:
+                state = held[stream]
+                if event.data.get("reason") == "journal_lost":  # its numbers are not those we know
+                    yield state
+                elif (
+                    _place(event) >= _place(state) > known.get(stream, first or 0)
+                    and event.id != state.id
+                ):
+                    yield self._handed_over(state)
+                if _place(event) >= _place(state):
+                    del held[stream]
+            yield self._handed_over(event)
 
     async def _receive(self, connection: ClientConnection, timeout_s: float | None = None) -> Event:
         async with asyncio.timeout(timeout_s):
@@ -196,7 +217,9 @@ class MonitorClient:
 
     def _handed_over(self, event: Event) -> Event:
         if (place := _place(event)) > 0:
-            self._since = place
+            self._since[event.stream] = place
+        if event.data.get("reason") == "journal_lost":
+            self._since_of_first = None  # it has been answered
         return event
 
 

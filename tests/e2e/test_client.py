@@ -62,4 +62,4 @@ def test_client_has_every_event_once_and_in_order_over_a_kill(tmp_path: Path) ->
     assert [event.sequence for event in numbered] == list(range(1, len(numbered) + 1))
     assert sum(event.kind == "monitor.started" for event in numbered) == 2
     assert len({event.id for event in numbered}) == len(numbered)
-    assert client.since == len(numbered)
+    assert client.since == {"mic": len(numbered)}

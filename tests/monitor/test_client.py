@@ -115,7 +115,7 @@ def test_client_that_starts_anew_begins_with_the_current_state() -> None:
 
 
 def test_state_that_nothing_follows_is_handed_over_though_the_journal_has_lost_it() -> None:
-    async def main() -> tuple[list[Event], int | None]:
+    async def main() -> tuple[list[Event], Any]:
         async with serving(kept=2) as served:
             served.announce(*encoded(*begun(10), STATE, *begun(117)))  # 128 events: 126 expire
             client = MonitorClient(served.url, since=0)
@@ -124,13 +124,13 @@ def test_state_that_nothing_follows_is_handed_over_though_the_journal_has_lost_i
     (state, gap, *rest), since = asyncio.run(main())
     assert (state.kind, state.sequence) == ("emotion.state", 11)
     assert (gap.kind, gap.sequence, gap.data["reason"]) == ("stream.gap", None, "expired")
-    assert (gap.data["dropped"], numbers(rest), since) == (126, [127, 128], 128)
+    assert (gap.data["dropped"], numbers(rest), since) == (126, [127, 128], {"mic": 128})
 
 
 def test_monitor_that_has_forgotten_its_numbers_is_followed_all_the_same() -> None:
     """A monitor without a journal numbers anew after a restart."""
 
-    async def main() -> tuple[list[Event], int | None]:
+    async def main() -> tuple[list[Event], Any]:
         async with serving() as served:
             events = encoded(STATE, *begun(3))
             served.announce(*events[:3])
@@ -142,7 +142,7 @@ def test_monitor_that_has_forgotten_its_numbers_is_followed_all_the_same() -> No
 
     (state, gap, news), since = asyncio.run(main())
     assert (state.kind, gap.data["reason"]) == ("emotion.state", "journal_lost")
-    assert (news.sequence, since) == (4, 4)
+    assert (news.sequence, since) == (4, {"mic": 4})
 
 
 def test_client_connects_again_and_goes_on_after_the_last_event(tmp_path: Path) -> None:
@@ -169,6 +169,47 @@ def test_client_connects_again_and_goes_on_after_the_last_event(tmp_path: Path) 
         return seen
 
     assert numbers(asyncio.run(main())) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_client_of_several_streams_goes_on_after_the_last_event_of_each(tmp_path: Path) -> None:
+    port = free_port()
+    of_mic = encoded(*begun(2), STATE, *begun(3))
+    of_door = encoded(*begun(1), STATE, *begun(4), stream="door")
+    since = {"mic": 0, "door": 0}
+
+    async def main() -> list[Event]:
+        client = MonitorClient(f"ws://127.0.0.1:{port}", since=since, wait_least_s=0.01)
+        seen: list[Event] = []
+        stream = aiter(client)
+        async with asyncio.timeout(DEADLINE_S):
+            for part in (slice(0, 1), slice(1, 3), slice(3, 6)):
+                events = [*of_door[part], *of_mic[part]]
+                async with (
+                    Journal(tmp_path / "journal", "node", JournalSettings()) as journal,
+                    on_port(WebSocketSettings(port=port), journal) as publisher,
+                ):
+                    announce(journal, publisher, *events)
+                    seen += [await anext(stream) for _ in events]
+        assert client.since == {"mic": 6, "door": 6}
+        return seen
+
+    seen = asyncio.run(main())
+    for name in ("mic", "door"):
+        assert numbers([event for event in seen if event.stream == name]) == [1, 2, 3, 4, 5, 6]
+
+
+def test_streams_choose_whose_events_are_sent() -> None:
+    async def main() -> list[Event]:
+        async with serving() as served:
+            for name in ("mic", "door"):
+                served.announce(*encoded(*begun(2), stream=name))
+            client = MonitorClient(served.url, since={"mic": 0, "door": 0}, streams=["door"])
+            return await take(client, 2)
+
+    assert [(event.stream, event.sequence) for event in asyncio.run(main())] == [
+        ("door", 1),
+        ("door", 2),
+    ]
 
 
 def test_refusal_that_would_repeat_ends_the_client_with_what_the_monitor_said() -> None:

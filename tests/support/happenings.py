@@ -116,9 +116,11 @@ LEVEL = AudioLevel(-23.14, -58.16, True, 167_680)
 """What nobody is told who does not ask for it."""
 
 
-def encoded(*happenings: Happening, transcript: bool = True) -> list[WireEvent]:
+def encoded(
+    *happenings: Happening, transcript: bool = True, stream: str = "mic"
+) -> list[WireEvent]:
     """Happenings as consecutive events of one source."""
-    encoder = WireEncoder("node", "mic", clock=lambda: NOON, transcript=transcript)
+    encoder = WireEncoder("node", stream, clock=lambda: NOON, transcript=transcript)
     return [encoder.encode(happening) for happening in happenings]
 
 
