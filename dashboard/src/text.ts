@@ -41,7 +41,8 @@ export const TEXT = {
   levelWords: (level: number, floor: number, snr: number) =>
     `${level.toFixed(0)} dBFS, ${snr.toFixed(0)} dB above the noise at ${floor.toFixed(0)} dBFS`,
   levelNowWords: (level: number, floor: number, speech: boolean) =>
-    `${speech ? "speech" : "no speech"}: ${level.toFixed(0)} dBFS, noise at ${floor.toFixed(0)} dBFS`,
+    `${speech ? "speech" : "no speech"}, ${level.toFixed(0)} dBFS (noise ${floor.toFixed(0)})`,
+  levelShort: "level",
   levelNone: "nothing was heard yet",
   clipped: "overdriven: turn the microphone down",
 
@@ -54,8 +55,6 @@ export const TEXT = {
     name: "Name of the stream",
     badName: "up to 32 letters, digits, - and _",
     microphone: "microphone",
-    level: "Level of the microphone",
-    decibels: (dbfs: number) => `${dbfs.toFixed(0)} dBFS`,
     heard: (words: string) => `“${words}”`,
     file: "Analyse a recording",
     drop: "or drop one anywhere on the page",
@@ -170,7 +169,6 @@ export const TEXT = {
   trend: "Trend",
   trendHint: "Mean of the final verdicts, weighted with how long they are",
   trendWords: (count: number) => `Chart of the mean of each emotion at ${count} times`,
-  totals: "Totals",
   spoken: "Spoken",
   speakers: "Speaking time by stream",
   shareWords: (shares: readonly { label: Label; share: number }[]): string =>

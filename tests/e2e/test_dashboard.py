@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+import xmlschema
 from playwright.async_api import Browser, expect
 
 from monitor.commands import Command, CommandDesk, Mark, Mute
@@ -24,6 +26,7 @@ from monitor.events import (
     WireEvent,
     Word,
 )
+from monitor.publish.emotionml import NAMESPACE
 from monitor.publish.journal import Journal
 from monitor.publish.websocket import WebSocketPublisher, WebSocketSettings
 from monitor.publish.wire import WireEncoder
@@ -43,6 +46,7 @@ from tests.support.monitor_process import DEADLINE_S, running_monitor
 from tests.support.port import on_port
 from tests.support.processes import free_port
 from tests.support.speech import spoken, write_wav
+from tests.support.standards import standard
 
 pytestmark = needs_chromium
 expect.set_options(timeout=1000 * DEADLINE_S)
@@ -380,6 +384,41 @@ def test_session_view_counts_and_saves_what_was_heard(
             assert files["Picture (PNG)"].startswith(b"\x89PNG")
 
     on_station(visit)
+
+
+def test_saved_emotionml_is_what_the_schema_of_the_w3c_accepts_whatever_was_said(
+    tmp_path: Path, on_station: OnStation
+) -> None:
+    schema = xmlschema.XMLSchema(str(standard("emotionml/emotionml.xsd")))
+    path = tmp_path / "session.emotionml"
+
+    async def visit(station: Station) -> None:
+        async with station.page() as dashboard:
+            station.announce(
+                *(said(number, text) for number, text in enumerate(HOSTILE, 1)),
+                said(7, abstained=("low_snr", "too_short")),
+                replace(said(8), transcript=None),
+            )
+            await dashboard.show("Session")
+            async with dashboard.page.expect_download() as download:
+                await dashboard.page.get_by_role("button", name="EmotionML").click()
+            await (await download.value).save_as(path)
+
+    on_station(visit)
+    schema.validate(str(path))
+    root = ET.parse(path).getroot()
+    emotions = root.findall(f"{{{NAMESPACE}}}emotion")
+    assert len(emotions) == 8
+    texts = ["".join(emotion.itertext()).strip() for emotion in emotions]
+    assert texts[: len(HOSTILE) - 1] == HOSTILE[:-1]
+    first = emotions[0].findall(f"{{{NAMESPACE}}}category")
+    assert {c.get("name"): c.get("confidence") for c in first} == {
+        "angry": "0.7",
+        "happy": "0.1",
+        "neutral": "0.1",
+        "sad": "0.1",
+    }
+    assert emotions[0].get("expressed-through") == "voice text"
 
 
 def test_token_is_asked_for_where_one_is_needed(tmp_path: Path, on_station: OnStation) -> None:

@@ -333,7 +333,7 @@ def test_two_streams_are_seen_together_and_alone_and_axe_finds_nothing_to_object
                 await dashboard.page.evaluate(AXE.read_text("utf-8"))
                 await check(dashboard)
                 await dashboard.choose("kitchen")
-                await expect(dashboard.page.locator("#now")).to_contain_text("speech: -")
+                await expect(dashboard.page.locator("#now")).to_contain_text("speech, -")
                 await expect(dashboard.transcripts).to_have_text(NEWEST_FIRST)
                 await check(dashboard)
                 await dashboard.show("Session")

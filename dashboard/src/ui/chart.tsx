@@ -8,7 +8,7 @@ import { EMOTIONS } from "../events";
 import { present, type Session, type View } from "../session";
 import { end, type Spoken, type Stream, start } from "../stream";
 import { TEXT } from "../text";
-import { FONT, type Palette, palette } from "./palette";
+import { FONT, LABEL_PX, type Palette, palette } from "./palette";
 import { type Band, drawStream } from "./ribbon";
 
 const HEIGHT_PX = 220;
@@ -160,6 +160,7 @@ function options(
   return {
     width,
     height,
+    padding: [null, LABEL_PX, null, null],
     legend: { show: false },
     cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
     scales: { x: { time: false }, y: { range: lanes ? [-streams.length, 0] : [LOWEST, 1] } },

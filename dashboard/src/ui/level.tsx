@@ -43,12 +43,15 @@ function LevelOf({ audio }: { audio: Utterance["audio"] | undefined }) {
   );
 }
 
-/** The bar alone, where several streams are seen at once. */
+/** One line, where several streams are seen at once. */
 export function SmallMeter({ stream }: { stream: Stream }) {
   useChanges(stream.meter);
   const { level } = stream.meter;
   return (
-    <LevelBar level={level?.level_dbfs} floor={level?.noise_floor_dbfs} speech={level?.speech ?? false} />
+    <span class="stack">
+      <span class="stack-name">{TEXT.levelShort}</span>
+      <LevelBar level={level?.level_dbfs} floor={level?.noise_floor_dbfs} speech={level?.speech ?? false} />
+    </span>
   );
 }
 

@@ -24,4 +24,6 @@ export function palette(): Palette {
   };
 }
 
+/** Half of a time on an axis: room for the last one. */
+export const LABEL_PX = 36;
 export const FONT = '12px system-ui, "DejaVu Sans", sans-serif';

@@ -134,7 +134,7 @@ function shapes(plot: uPlot, spoken: Spoken, colours: Palette): void {
 }
 
 /** A shape with its middle at (x, y), with an edge that keeps it apart from what lies below. */
-function shape(
+export function shape(
   ctx: CanvasRenderingContext2D,
   label: string,
   x: number,

@@ -11,8 +11,9 @@ import type { Session, View } from "../session";
 import { type Share, shares, transitions, trend } from "../statistics";
 import { labelText, TEXT } from "../text";
 import { Fact, Shape } from "./emotion";
-import { FONT, palette } from "./palette";
+import { FONT, LABEL_PX, type Palette, palette } from "./palette";
 import { picture } from "./picture";
+import { shape } from "./ribbon";
 
 interface Props {
   session: Session;
@@ -186,6 +187,17 @@ function Transitions({ view }: { view: View }) {
   );
 }
 
+/** The shape of its emotion at each point of a line. */
+function shapes(plot: uPlot, colours: Palette): void {
+  const [times, ...columns] = plot.data;
+  EMOTIONS.forEach((name, emotion) => {
+    columns[emotion]!.forEach((share, i) => {
+      const [x, y] = [plot.valToPos(times[i]!, "x", true), plot.valToPos(share ?? 0, "y", true)];
+      shape(plot.ctx, name, x, y, 11, colours);
+    });
+  });
+}
+
 function Trend({ view, theme }: { view: View; theme: string }) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
@@ -213,9 +225,11 @@ function Trend({ view, theme }: { view: View; theme: string }) {
           ...EMOTIONS.map((name) => ({
             stroke: colours.label[name]!,
             width: 2,
-            points: { show: true, size: 6 },
+            points: { show: false },
           })),
         ],
+        hooks: { draw: [(plot) => shapes(plot, colours)] },
+        padding: [null, LABEL_PX, null, null],
         axes: [
           {
             ...axis,
