@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +28,7 @@ from tests.support.happenings import STATE, UTTERANCE, encoded
 from tests.support.monitor_process import DEADLINE_S, RunningMonitor, running_monitor
 from tests.support.processes import free_port
 from tests.support.speech import silence, spoken, write_wav
+from tests.support.virtual_microphone import VirtualMicrophone
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -62,10 +64,16 @@ class Client:
 
 
 @asynccontextmanager
-async def client(*command: str | Path) -> AsyncIterator[Client]:
+async def client(
+    *command: str | Path, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Client]:
     """A client as a program of its own."""
     process = await asyncio.create_subprocess_exec(
-        *map(str, command), stdout=asyncio.subprocess.PIPE, limit=1 << 20, cwd=ROOT
+        *map(str, command),
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 20,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
     )
     seen = Client()
 
@@ -217,6 +225,36 @@ def test_page_shows_each_utterance_in_a_browser_over_a_kill(tmp_path: Path) -> N
         for second in (SENTENCES[:1], SENTENCES)
     }
     assert tuple(words) in told
+
+
+@pytest.mark.parametrize("source", ["file", "microphone"])
+def test_program_that_speaks_to_a_monitor_prints_words_and_emotions(
+    source: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    talk = spoken("leave me alone", before_s=0.5, after_s=1.5)
+    path = write_wav(tmp_path / "talk.wav", talk)
+    environment: dict[str, str] = {}
+    playing: Any = contextlib.nullcontext
+    if source == "microphone":
+        virtual: VirtualMicrophone = request.getfixturevalue("virtual_microphone")
+        environment, playing = dict(virtual.environment), lambda: virtual.playing(path)
+
+    async def main() -> tuple[list[str], list[Any]]:
+        flags = ["--device", "none", "--ws-port", "0"]
+        async with asyncio.timeout(2 * DEADLINE_S), running_monitor(*flags) as monitor:
+            url = f"ws://127.0.0.1:{await monitor.port()}/audio?stream=kitchen"
+            given = [str(path)] if source == "file" else []
+            command = [sys.executable, str(EXAMPLES / "speak.py"), url, *given]
+            async with client(*command, environment=environment) as seen:
+                await monitor.wait_for("monitor.started")
+                with playing():
+                    await seen.until(1, "leave me")
+            return seen.lines, await monitor.wait_for("emotion.utterance")
+
+    lines, utterances = asyncio.run(main())
+    told = utterances[0]
+    assert told["source"].endswith("/kitchen")
+    assert lines[0] == f"{told['data']['label']} {told['data']['transcript']['text']}"
 
 
 @pytest.mark.timeout(240)
