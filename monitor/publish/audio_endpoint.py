@@ -11,14 +11,14 @@ import asyncio
 import json
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import parse_qs
 
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from monitor.errors import MonitorError
-from monitor.events import UtteranceEmotion, WireEvent
+from monitor.events import SAMPLE_RATE_HZ, UtteranceEmotion, WireEvent
 from monitor.incoming import AudioSettings, IncomingAudio
 from monitor.publish.connection import Client, TookNothing
 from monitor.publish.guard import Guard
@@ -141,8 +141,9 @@ class AudioEndpoint:
 
     async def _converse(self, client: Client) -> None:
         talk = _Conversation(self._transcript)
-        audio = IncomingAudio(_address(client))
-        async with self._reception.guest(stream_name(client.query), audio, talk.take) as guest:
+        audio, asked = IncomingAudio(_address(client)), Asked.from_query(client.query)
+        audio.set_rate(asked.sample_rate_hz)
+        async with self._reception.guest(asked.stream, audio, talk.take) as guest:
             ended = await self._hear(client, audio, guest, talk)
         if not ended:
             raise _Misbehaved(CloseCode.GOING_AWAY, "the monitor stops")
@@ -218,16 +219,30 @@ class AudioEndpoint:
                     await client.send(talk.told(item.body))
 
 
-def stream_name(query: str) -> str | None:
-    """The name that ``stream=NAME`` asks for; None where it is left out.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a client asks for in the address of ``/audio``."""
 
-    Raises:
-        ValueError: The query holds anything else.
-    """
-    given = parse_qs(query, keep_blank_values=True)
-    if given.keys() - {"stream"} or len(given.get("stream", [])) > 1:
-        raise ValueError("known here is stream=NAME, once.")
-    return given["stream"][0] if given else None
+    stream: str | None = None
+    """Name of its stream; None for one that is free."""
+    sample_rate_hz: int = SAMPLE_RATE_HZ
+    """Of its audio, unless it says so itself: some clients of vosk-server have nothing but an address to set."""
+
+    @classmethod
+    def from_query(cls, query: str) -> Self:
+        """Read ``stream=NAME&sample_rate=HZ``; each may be left out.
+
+        Raises:
+            ValueError: Anything else, with what is known.
+        """
+        given = parse_qs(query, keep_blank_values=True)
+        if given.keys() - {"stream", "sample_rate"} or any(len(v) > 1 for v in given.values()):
+            raise ValueError("known here are stream=NAME and sample_rate=HZ, each once.")
+        rate = given.get("sample_rate", [str(SAMPLE_RATE_HZ)])[0]
+        if not rate.isdecimal():
+            raise ValueError(f"sample_rate ({rate!r}) must be a number of samples a second.")
+        IncomingAudio("").set_rate(int(rate))
+        return cls(given.get("stream", [None])[0], int(rate))
 
 
 async def _flush(client: Client, talk: _Conversation) -> None:

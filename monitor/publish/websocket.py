@@ -27,7 +27,7 @@ from monitor.incoming import AudioSettings
 from monitor.metrics import CONTENT_TYPE as METRICS_TYPE
 from monitor.metrics import Metrics
 from monitor.ports import BrokerPublisher
-from monitor.publish.audio_endpoint import AudioEndpoint, stream_name
+from monitor.publish.audio_endpoint import Asked, AudioEndpoint
 from monitor.publish.connection import Client, only
 from monitor.publish.events_endpoint import EventsEndpoint
 from monitor.publish.guard import Guard, is_loopback, tls_context
@@ -327,7 +327,7 @@ class WebSocketPublisher:
 
     def _refuse_audio(self, query: str) -> Response | None:
         try:
-            self._reception.name_for(stream_name(query))
+            self._reception.name_for(Asked.from_query(query).stream)
         except ValueError as error:
             return _text(http.HTTPStatus.BAD_REQUEST, str(error))
         except ReceptionError as error:
