@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from monitor.publish import asyncapi_audio
 from monitor.publish.wire import KINDS, ON_REQUEST, PREFIX
 
 _SCHEMAS: Final = Path(__file__).parent / "schemas"
@@ -30,6 +31,9 @@ COMMANDS: Final[dict[str, dict[str, Any]]] = {
 }
 """What may be said to the monitor, with the fields of each beside ``type``."""
 
+_STREAM: Final = {"stream": {"type": "string", "description": "Which; all where it is left out."}}
+_AUDIO_IN: Final = (*asyncapi_audio.ASKED, "command.auth")
+
 Json = dict[str, Any]
 
 
@@ -42,6 +46,7 @@ def build() -> Json:
     for name, fields in {**COMMANDS, "auth": {"token": {"type": "string"}}}.items():
         messages[f"command.{name}"] = _command(name, fields)
     messages["error"] = _error()
+    messages |= asyncapi_audio.messages()
     messages["muted"] = {
         "title": "Whether a command has muted the stream",
         "contentType": "text/plain",
@@ -107,6 +112,8 @@ def _channels() -> Json:
             "messages": _references([*events, *commands, "command.auth", "error"]),
             "bindings": {"ws": {"method": "GET", "query": _query(), "bindingVersion": "0.1.0"}},
         },
+        "audio": asyncapi_audio.channel()
+        | {"messages": _references([*_AUDIO_IN, *asyncapi_audio.ANSWERED, *KINDS])},
         "mqttEvents": {
             "address": "stser/{node}/{stream}/event/{kind}",
             "title": "Every event over MQTT, in order",
@@ -179,6 +186,14 @@ def _operations() -> Json:
         "sendEvents": _operation("send", "events", (*KINDS, *ON_REQUEST)),
         "receiveCommands": _operation("receive", "events", [*commands, "command.auth"])
         | {"reply": {"channel": _channel("events"), "messages": _at("events", ["error"])}},
+        "hearAudio": _operation("receive", "audio", _AUDIO_IN)
+        | {
+            "reply": {
+                "channel": _channel("audio"),
+                "messages": _at("audio", asyncapi_audio.ANSWERED),
+            }
+        },
+        "sendStreamEvents": _operation("send", "audio", KINDS),
         "publishEvents": _operation("send", "mqttEvents", KEPT)
         | {
             "bindings": {
@@ -294,7 +309,11 @@ def _command(name: str, fields: Json) -> Json:
         "payload": {
             "type": "object",
             "required": ["type", *fields],
-            "properties": {"type": {"const": name}, **fields},
+            "properties": {
+                "type": {"const": name},
+                **fields,
+                **(_STREAM if name in COMMANDS else {}),
+            },
         },
     }
 
@@ -354,7 +373,7 @@ def as_markdown(document: Json) -> str:
                 f"| `{field}` | {_type(rule)} |" for field, rule in schema["properties"].items()
             ]
         else:
-            lines.append(f"One of {_type(schema)}.")
+            lines.append(f"One of {_type(schema)}." if "enum" in schema else "Bytes.")
     return "\n".join(lines) + "\n"
 
 

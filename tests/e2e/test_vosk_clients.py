@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import soxr
@@ -19,6 +20,7 @@ from websockets.exceptions import InvalidStatus
 
 from monitor.events import SAMPLE_RATE_HZ, Samples
 from tests.e2e.test_audio import monitor_without_microphone, pcm
+from tests.monitor.publish.test_asyncapi import rule_of
 from tests.support.monitor_process import DEADLINE_S
 from tests.support.speech import silence, spoken, write_wav
 
@@ -97,7 +99,9 @@ def test_client_of_vosk_server_gets_its_words_and_the_emotion_beside_them(
             return await talk(client, wav)
 
     answers = asyncio.run(main())
-    assert all(("partial" in answer) != ("text" in answer) for answer in answers)
+    for answer in answers:
+        kind = "audio.partial" if "partial" in answer else "audio.result"
+        jsonschema.validate(answer, rule_of(kind))
     (told,) = (answer for answer in answers if answer.get("text"))
     assert told["text"] == "leave me alone"
     # As test_srt.py reads them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from monitor.commands import LONGEST_MARK, CommandError, Mark, Mute, Reset, Unmute, parse
 from monitor.events import WireEvent
 from monitor.publish.asyncapi import COMMANDS, WITHOUT_SEQUENCE, as_json, as_markdown, build
+from monitor.publish.audio_endpoint import Asked
 from monitor.publish.outbox import Lost
 from monitor.publish.pages import ASYNCAPI, load_pages
 from monitor.publish.subscription import Subscription
@@ -102,6 +104,14 @@ def test_query_of_the_document_is_the_one_that_is_understood() -> None:
         Subscription.from_query("another=1")
 
 
+def test_address_of_audio_in_the_document_is_the_one_that_is_understood() -> None:
+    query = DOCUMENT["channels"]["audio"]["bindings"]["ws"]["query"]
+    assert query["properties"].keys() == {"stream", "sample_rate"}
+    assert Asked.from_query("stream=door&sample_rate=8000") == Asked("door", 8_000)
+    with pytest.raises(ValueError, match="known here are stream=NAME and sample_rate=HZ"):
+        Asked.from_query("another=1")
+
+
 @pytest.mark.parametrize("channel", ["events", "mqttCommands"])
 def test_commands_of_the_document_are_those_that_are_understood(channel: str) -> None:
     messages = DOCUMENT["channels"][channel]["messages"]
@@ -115,6 +125,9 @@ def test_commands_of_the_document_are_those_that_are_understood(channel: str) ->
         told = {"type": name, "text": "here"} if name == "mark" else {"type": name}
         jsonschema.validate(told, rule_of(f"command.{name}"))
         assert parse(json.dumps(told)) == command
+        of_one = told | {"stream": "door"}
+        jsonschema.validate(of_one, rule_of(f"command.{name}"))
+        assert parse(json.dumps(of_one)) == replace(command, stream="door")
     longest = DOCUMENT["components"]["messages"]["command.mark"]["payload"]["properties"]["text"]
     assert longest["maxLength"] == LONGEST_MARK
     with pytest.raises(CommandError, match=" and ".join((", ".join([*COMMANDS][:3]), "reset"))):
