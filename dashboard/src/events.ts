@@ -10,6 +10,8 @@ export const CLASSIFIERS = ["speech", "text", "bimodal"] as const;
 export const KINDS = [
   "monitor.started",
   "monitor.stopped",
+  "monitor.degraded",
+  "monitor.recovered",
   "speech.started",
   "speech.ended",
   "emotion.provisional",

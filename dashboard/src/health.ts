@@ -5,6 +5,8 @@ export interface StreamHealth {
   device: string;
   listening: boolean;
   muted: boolean;
+  /** Components that failed at the last utterance. */
+  degraded: string[];
 }
 
 export interface Health {
@@ -14,6 +16,8 @@ export interface Health {
   streams: StreamHealth[];
   /** Absent where no broker is used. */
   mqtt: { broker: string; connected: boolean; waiting: number } | undefined;
+  /** Whether the audio is being kept; absent where that was not asked for. */
+  recording: boolean | undefined;
   /** By stream, those that have ended included: sequence of the newest event that is kept. */
   newest: Map<string, bigint>;
   /** Whether events are kept on disk; undefined where that was not told. */
@@ -51,6 +55,7 @@ export function asHealth(tree: unknown, date: string | null): Health | undefined
           waiting: Number(mqtt.waiting) || 0,
         }
       : undefined,
+    recording: flag(tree.recording, "active"),
     newest: new Map(isObject(journal) && isObject(journal.newest) ? sequences(journal.newest) : []),
     durable: flag(journal, "durable"),
     journalFails: flag(journal, "failing"),
@@ -65,9 +70,10 @@ const sequences = (tree: Tree): [string, bigint][] =>
     Number.isSafeInteger(sequence) ? [[name, BigInt(sequence as number)]] : [],
   );
 
-const asStream = ({ name, device, listening, muted }: Tree): StreamHealth => ({
+const asStream = ({ name, device, listening, muted, degraded }: Tree): StreamHealth => ({
   name: String(name),
   device: String(device ?? ""),
   listening: listening === true,
   muted: muted === true,
+  degraded: Array.isArray(degraded) ? degraded.map(String) : [],
 });

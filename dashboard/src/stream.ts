@@ -74,6 +74,8 @@ export interface Started {
   /** Whether that is the one that comes with the monitor; events of earlier versions do not say. */
   embedded?: boolean;
   notice: string;
+  /** Whether the audio is kept. */
+  recording?: boolean;
 }
 
 /** Start and end on the clock of the page. */
@@ -226,6 +228,10 @@ export class Stream {
         this.current = undefined;
         this.meter.show(undefined);
         return [this.#note(time, TEXT.endedNote)];
+      case "monitor.degraded":
+        return [this.#note(time, TEXT.degraded(String(data.component)), { at: data.at_ms, warning: true })];
+      case "monitor.recovered":
+        return [this.#note(time, TEXT.recovered(String(data.component)), { at: data.at_ms })];
       case "device.overflow":
         this.lost_ms += Number(data.lost_ms) || 0;
         return [this.#note(time, TEXT.audioLost(Number(data.lost_ms) || 0), { warning: true })];

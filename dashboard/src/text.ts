@@ -24,6 +24,8 @@ export const TEXT = {
   allStreams: "All",
   ended: "ended",
   mutedNow: "muted",
+  recording: "audio is kept",
+  recordingTitle: "The monitor was told to keep what it hears (--record)",
   showStream: (name: string) => `Show ${name} alone`,
 
   now: "Now",
@@ -226,6 +228,10 @@ export const TEXT = {
     muted: (stream: string) => `${stream} is muted: nothing of it is heard until it is unmuted.`,
     broker: (waiting: number) =>
       `The broker is not reached; ${waiting} events wait for it. Is it running, and is --mqtt-url right?`,
+    degraded: (stream: string, component: string) =>
+      `The ${component} fails on ${stream}: ${TEXT.without[component] ?? "it is left out"}. The monitor tries it again with each utterance; its log says why.`,
+    recording:
+      "The audio is no longer kept: the disk is full or fails. Make room, or name another folder with --record.",
     journal:
       "The journal cannot be written; events are kept in memory until it can. Make room on the disk, or name another file with --journal.",
     noisy: "Most of the latest utterances are too noisy. Move the microphone closer, or quieten the room.",
@@ -236,6 +242,13 @@ export const TEXT = {
   },
 
   started: "listening has begun",
+  degraded: (component: string) =>
+    `the ${component} has failed: ${TEXT.without[component] ?? "it is left out"}`,
+  recovered: (component: string) => `the ${component} works again`,
+  without: {
+    recogniser: "utterances have no words",
+    ensemble: "utterances have no verdict",
+  } as Record<string, string>,
   gap: (dropped: string) => `${dropped} events were missed here`,
   audioLost: (ms: number) => `${ms} ms of audio were lost`,
   happened: {

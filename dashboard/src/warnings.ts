@@ -27,14 +27,16 @@ function ofMonitor(session: Session): string[] {
     [session.lost_ms > 0, warn.audio(session.lost_ms)],
     [health?.mqtt?.connected === false, warn.broker(health?.mqtt?.waiting ?? 0)],
     [health?.journalFails === true, warn.journal],
+    [health?.recording === false, warn.recording],
   ];
   return found.filter(([holds]) => holds).map(([, words]) => words);
 }
 
 function ofStreams({ health, stopped }: Session): string[] {
-  return (stopped ? [] : (health?.streams ?? [])).flatMap(({ name, device, listening, muted }) => [
+  return (stopped ? [] : (health?.streams ?? [])).flatMap(({ name, device, listening, muted, degraded }) => [
     ...(listening ? [] : [TEXT.warn.device(name, device)]),
     ...(muted ? [TEXT.warn.muted(name)] : []),
+    ...degraded.map((component) => TEXT.warn.degraded(name, component)),
   ]);
 }
 

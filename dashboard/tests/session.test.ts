@@ -156,6 +156,17 @@ test("a mute that ends is no longer a mute", () => {
   expect(mic(feed(made, muted(false))).muted).toBe(false);
 });
 
+test("a part that fails and works again is told", () => {
+  const made = session(
+    text("monitor.degraded", 1, { component: "recogniser", reason: "it broke", at_ms: 100 }),
+    text("monitor.recovered", 2, { component: "recogniser", at_ms: 200 }),
+  );
+  expect(notes(made)).toEqual([
+    "the recogniser has failed: utterances have no words",
+    "the recogniser works again",
+  ]);
+});
+
 test("a condition of the device is told where it begins and where it ends", () => {
   const silent = (sequence: number, active: boolean) => text("device.silent", sequence, { active });
   expect(notes(session(silent(1, true), silent(2, false)))).toEqual([

@@ -56,6 +56,11 @@ export function App({ session, connection, inputs }: Props) {
             </button>
           ))}
         </nav>
+        {session.health?.recording && (
+          <p id="recording" title={TEXT.recordingTitle}>
+            {TEXT.recording}
+          </p>
+        )}
         <ConnectionState session={session} />
         <select
           id="theme"

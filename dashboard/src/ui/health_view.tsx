@@ -54,17 +54,23 @@ function Devices({ streams }: { streams: readonly StreamHealth[] }) {
           </tr>
         </thead>
         <tbody>
-          {streams.map(({ name, device, listening, muted }) => (
+          {streams.map(({ name, device, ...stream }) => (
             <tr key={name}>
               <th scope="row">{name}</th>
               <td>{device || "–"}</td>
-              <td>{listening ? (muted ? TEXT.mutedNow : TEXT.listening) : TEXT.notListening}</td>
+              <td>{condition(stream)}</td>
             </tr>
           ))}
         </tbody>
       </table>
     </section>
   );
+}
+
+function condition({ listening, muted, degraded }: Omit<StreamHealth, "name" | "device">): string {
+  if (!listening) return TEXT.notListening;
+  if (muted) return TEXT.mutedNow;
+  return [TEXT.listening, ...degraded.map(TEXT.degraded)].join(", ");
 }
 
 function Monitor({ session }: { session: Session }) {

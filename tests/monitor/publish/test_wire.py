@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -39,6 +41,12 @@ def test_every_kind_of_event_has_a_schema_and_every_schema_a_kind() -> None:
     }
     for kind in (*KINDS, *ON_REQUEST):
         jsonschema.Draft202012Validator.check_schema(schema(kind))
+
+
+def test_page_asks_for_every_kind_that_there_is() -> None:
+    source = (Path(__file__).parents[3] / "dashboard/src/events.ts").read_text("utf-8")
+    (asked,) = re.findall(r"export const KINDS = \[(.*?)\]", source, re.DOTALL)
+    assert set(re.findall(r'"(.*?)"', asked)) == {*KINDS, *ON_REQUEST}
 
 
 @pytest.mark.parametrize(
