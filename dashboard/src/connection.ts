@@ -81,7 +81,7 @@ export class Connection {
       this.#waitMs = FIRST_WAIT_MS;
       this.#resume = true;
       this.#session.setConnection("live", resume);
-      this.#session.setHealth(health);
+      void this.look();
       clearInterval(this.#looking);
       this.#looking = setInterval(() => void this.look(), LOOK_MS);
     };

@@ -35,6 +35,9 @@ export function App({ session, connection, inputs }: Props) {
   const stream = several && session.streams.has(chosen) ? chosen : "";
   const shown = view(session, stream);
   useEffect(() => {
+    if (page === "health") void connection.look();
+  }, [page]);
+  useEffect(() => {
     inputs.onStream = setChosen;
   }, [inputs]);
   return (
