@@ -80,7 +80,7 @@ def _paper(flags: argparse.Namespace, settings: PaperSettings) -> int:
     folds = run_folds(utterances, encoder, settings, run)
     if compute.is_main:
         baseline = run_baseline(utterances, settings, flags.root, flags.cache)
-        sys.stdout.write(write_report(with_baseline(folds, baseline), out))
+        sys.stdout.write(write_report(with_baseline(folds, baseline), out, words))
         sys.stderr.write(f"All tables and pictures: {out}\n")
     return 0
 
@@ -95,7 +95,7 @@ def _paper_baseline(flags: argparse.Namespace, settings: PaperSettings) -> int:
     out = flags.out or RUNS / f"{settings.name}-baseline"
     begin(out, {"corpus": describe_corpus(utterances, flags.root), "words": words})
     folds = run_baseline(utterances, settings, flags.root, flags.cache)
-    sys.stdout.write(write_baseline_report(folds, out))
+    sys.stdout.write(write_baseline_report(folds, out, words))
     return 0
 
 
@@ -155,6 +155,7 @@ def _evaluate(flags: argparse.Namespace) -> int:
     sys.stdout.write(report(figures(judged)))
     flags.out.parent.mkdir(parents=True, exist_ok=True)
     flags.out.write_text(predictions(judged, flags.root), "utf-8")
+    sys.stderr.write(f"Predictions: {flags.out}\n")
     return 0
 
 

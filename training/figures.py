@@ -64,7 +64,7 @@ def draw_curves(
                 axes[0, column].plot(epochs, losses, label=name)
                 axes[1, column].plot(epochs, accuracies, label=name)
             axes[0, column].set(title=branch, ylabel="training loss (nats)")
-            axes[1, column].set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
+            axes[1, column].set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1.02))
             axes[1, column].legend()
         _save(figure, path)
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stser_core.labels import EMOTIONS
+from training.corpora.iemocap import CENSUS
 from training.figures import draw_bars, draw_confusions, draw_curves
 from training.metrics import confusion, unweighted_accuracy, weighted_accuracy
 from training.run_record import write_whole
@@ -66,12 +67,13 @@ def with_baseline(folds: Sequence[Fold], baseline: Sequence[Fold]) -> list[Fold]
     ]
 
 
-def write_report(folds: Sequence[Fold], out: Path) -> str:
+def write_report(folds: Sequence[Fold], out: Path, words: str = "reference") -> str:
     """Write all tables and pictures into the results folder.
 
     Args:
         folds: All folds of the run, with their baselines.
         out: Its folder.
+        words: Where the words come from, for the reader.
 
     Returns:
         Tables 1 and 2 as Markdown, as ``tables.md`` holds them.
@@ -83,28 +85,48 @@ def write_report(folds: Sequence[Fold], out: Path) -> str:
     text = (
         f"Table 1. {_HEAD.format(len(folds))}\n\n{as_markdown(table_1(by_fold))}\n"
         "Table 2. Published (Chen and Zhao) beside ours, in percent.\n\n"
-        f"{as_markdown(table_2(by_fold))}"
+        f"{as_markdown(table_2(by_fold))}{_caution(by_fold, words)}"
     )
     write_whole(out / "tables.md", text)
     return text
 
 
-def write_baseline_report(folds: Sequence[Fold], out: Path) -> str:
+def write_baseline_report(folds: Sequence[Fold], out: Path, words: str = "reference") -> str:
     """Write the baselines' tables and pictures into a folder of their own.
 
     Args:
         folds: Without posteriors of STSER.
         out: The folder.
+        words: Where the words come from, for the reader.
 
     Returns:
         Their rows of Table 1 as Markdown, as ``tables.md`` holds them.
     """
-    text = f"Baselines. {_HEAD.format(len(folds))}\n\n{as_markdown(table_1(_write_common(folds, out)))}"
+    by_fold = _write_common(folds, out)
+    text = (
+        f"Baselines. {_HEAD.format(len(folds))}\n\n{as_markdown(table_1(by_fold))}"
+        f"{_caution(by_fold, words)}"
+    )
     write_whole(out / "tables.md", text)
     return text
 
 
 _HEAD: Final = "{} folds by session: mean and deviation over the folds, in percent."
+
+
+def _caution(by_fold: Sequence[Counts], words: str) -> str:
+    """What a reader of the tables must know: a part of the corpus, words that were heard."""
+    tested = sum(int(next(iter(counts.values())).sum()) for counts in by_fold)
+    whole = sum(CENSUS.values())
+    lines = []
+    if tested != whole:
+        lines.append(
+            f"A part of the corpus, or another: {tested:,} utterances instead of {whole:,}. These "
+            "figures do not compare with published ones."
+        )
+    if words != "reference":
+        lines.append(f"Words as the recogniser heard them: {words}.")
+    return "".join(f"\n{line}\n" for line in lines)
 
 
 def _write_common(folds: Sequence[Fold], out: Path) -> list[Counts]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -67,3 +68,7 @@ def write_small(root: Path, n_dialogues: int = 3) -> Path:
                 root / f"Session{number}", f"Ses0{number}{'FM'[index % 2]}_{kind}", turns
             )
     return root
+
+
+if __name__ == "__main__":  # python -m tests.training.iemocap_folder FOLDER: to try the protocol
+    write_small(Path(sys.argv[1]))

@@ -30,6 +30,7 @@ from training.corpora.iemocap import read_iemocap
 from training.errors import CorpusError
 from training.flags import PAPER_SETTINGS
 from training.folds import session_folds
+from training.paper_report import write_report
 from training.settings import PaperSettings
 
 TINY = """
@@ -110,6 +111,21 @@ def test_the_tables_are_the_mean_and_deviation_of_the_folds_as_scikit_learn_coun
         assert row["WA"] == f"{mean[0]:.2f} ± {deviation[0]:.2f}"
         assert row["UA"] == f"{mean[1]:.2f} ± {deviation[1]:.2f}"
     assert [row["model"] for row in table(results / "table1.csv")] == ROWS + BASELINES
+
+
+def test_a_part_of_the_corpus_says_so_below_its_tables(results: Path) -> None:
+    tables = (results / "tables.md").read_text("utf-8")
+    assert "75 utterances instead of 5,531. These figures do not compare" in tables
+
+
+def test_the_whole_corpus_has_its_tables_without_a_caution(tmp_path: Path) -> None:
+    said = {"label": "sad", "speaker": "s", "posteriors": {"STSER": [0, 0, 0, 1]}, "baseline": {}}
+    fold = {"session": "Session1", "curves": [], "test": [said] * 5_531}
+    fold["curves"] = [{"branch": "text", "epoch": 1, "loss": 1.0, "accuracy": 0.5}]
+    text = write_report([fold], tmp_path)
+    assert text.endswith("|\n")
+    assert "| STSER | 100.00 ± 0.00 | 100.00 ± 0.00 |" in text
+    assert "Words as the recogniser heard them: tiny." in write_report([fold], tmp_path, "tiny")
 
 
 def test_words_that_give_the_emotion_away_are_learnt(results: Path) -> None:
