@@ -22,6 +22,9 @@ class AbstentionSettings:
     """Classifiers that agree less than this are ``classifiers_disagree``."""
     min_confidence: float = 0.35
     """A best class with less probability than this is ``low_confidence``."""
+    not_like_training: bool = True
+    """A sound that is not like the model's training speech, such as music or a dog, is
+    ``not_like_training``."""
 
     def __post_init__(self) -> None:
         for name in ("min_transcript_confidence", "min_agreement", "min_confidence"):
@@ -74,4 +77,6 @@ def reasons(
         found.append("low_confidence")
     if segment.reason is CloseReason.GAP:
         found.append("audio_gap")
+    if settings.not_like_training and verdict.novel:
+        found.append("not_like_training")
     return tuple(found)

@@ -2,7 +2,7 @@
 
 ::
 
-    manifest.json        labels, front end, sizes, calibration, prior, digests, notes
+    manifest.json        labels, front end, sizes, calibration, prior, novelty, digests, notes
     model.safetensors    every weight, once; matrices rounded to half precision
     speech.onnx  text.onnx  bimodal.onnx    graphs whose matrices lie in model.safetensors
     tokenizer.json       word pieces
@@ -28,6 +28,7 @@ from stser_core.adaptation import AdaptationSettings, LogMelStatistics
 from stser_core.errors import CheckpointError
 from stser_core.features import LogMelSettings
 from stser_core.labels import EMOTIONS
+from stser_core.novelty import Novelty
 from stser_core.sizes import StserSettings
 
 FORMAT: Final = 1
@@ -40,7 +41,15 @@ GRAPHS: Final = ("speech.onnx", "text.onnx", "bimodal.onnx")
 FILES: Final = (WEIGHTS, *GRAPHS, TOKENIZER)
 """Every file that a manifest must name and vouch for."""
 
-ADDED: Final = frozenset({"sizes.speech.blocks", "sizes.text.groups"})
+ADDED: Final = frozenset(
+    {
+        "sizes.speech.blocks",
+        "sizes.text.groups",
+        "sizes.speech.short_cut",
+        "sizes.speech.short_cut_dropout",
+        "novelty",
+    }
+)
 """Keys that came after the first checkpoints, whose defaults are what those were made with."""
 
 
@@ -102,6 +111,8 @@ class Description:
     sizes: StserSettings
     temperatures: Temperatures
     prior: Prior
+    novelty: Novelty | None = None
+    """What the training speech is like; None where the checkpoint cannot say."""
 
     def __post_init__(self) -> None:
         expected = tuple(emotion.value for emotion in EMOTIONS)

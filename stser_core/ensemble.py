@@ -16,6 +16,7 @@ from stser_core.engine import Engine, OnnxEngine, SpeechScores, TextScores
 from stser_core.explain import SALIENCE_HOP_MS, Salience, speech_salience, word_salience
 from stser_core.features import LogMel, LogMelSettings
 from stser_core.modalities import Evidence, ModalityRegistry, WordTime
+from stser_core.novelty import NoveltyDetector
 from stser_core.posterior import EmotionPosterior, agreement, mean_posterior
 from stser_core.text import TextTokenizer, TokenisedText, pad_tokens
 
@@ -42,6 +43,9 @@ class Verdict:
     agreement: float
     """1 minus the Jensen-Shannon divergence of the classifiers that spoke, 0 to 1."""
     salience: Salience
+    novel: bool = False
+    """The sound is not like the speech that the model was trained on; False where there is none, or
+    where the checkpoint cannot say."""
 
     @classmethod
     def none(cls) -> Verdict:
@@ -97,6 +101,8 @@ class Stser:
         self._prior = manifest.description.prior.statistics()
         self._engine = engine
         self._tokenizer = tokenizer
+        novelty = manifest.description.novelty
+        self._novelty = NoveltyDetector(novelty) if novelty is not None else None
         self._further = modalities if modalities is not None else ModalityRegistry()
 
     @classmethod
@@ -207,7 +213,13 @@ class Stser:
                 self._moments(heard, log_mel) if heard and log_mel is not None else (),
                 _words(read, text, words) if read and text else (),
             ),
+            novel=heard is not None and self._novel(log_mel),
         )
+
+    def _novel(self, log_mel: LogMel | None) -> bool:
+        if log_mel is None or self._novelty is None:
+            return False
+        return self._novelty.novel(log_mel)
 
     def _readable(self, words: Sequence[str] | None) -> TokenisedText | None:
         """Tokens of the transcript; None where not one belongs to a word (``[unk]`` alone)."""

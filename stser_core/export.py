@@ -30,6 +30,7 @@ from stser_core.features import LogMelSettings
 from stser_core.fusion import StserModel
 from stser_core.graphs import write_graphs
 from stser_core.labels import EMOTIONS
+from stser_core.novelty import Novelty
 from stser_core.posterior import EmotionPosterior
 from stser_core.tensors import rounded, save_tensors
 from stser_core.text import TextTokenizer
@@ -54,6 +55,7 @@ def save_checkpoint(
     notes: Mapping[str, Any],
     log_mel: LogMelSettings | None = None,
     adaptation: AdaptationSettings | None = None,
+    novelty: Novelty | None = None,
 ) -> Manifest:
     """Write a checkpoint, or nothing at all.
 
@@ -69,6 +71,7 @@ def save_checkpoint(
         notes: Corpora, licences, figures; anything that JSON can hold.
         log_mel: Front end that the model was trained with; None is the default one.
         adaptation: Normalisation that the model was trained with; None is the default one.
+        novelty: What the training speech is like; None leaves unlike sounds unmarked.
 
     Returns:
         The manifest, as read back.
@@ -87,6 +90,7 @@ def save_checkpoint(
         sizes=model.settings,
         temperatures=Temperatures(**temperatures),
         prior=Prior.of(prior),
+        novelty=novelty,
     )
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".export-") as scratch:

@@ -39,6 +39,10 @@ class SpeechModelSettings:
     """Units of the LSTM in each direction."""
     heads: int = 4
     """Heads of the self-attention."""
+    short_cut: bool = False
+    """Add a projection of functionals of the log-mel over time to the representation."""
+    short_cut_dropout: float = 0.4
+    """Share of the functionals dropped, while training: many of them say the same."""
     dropout: float = 0.1
     """Share dropped before and after the LSTM and after the attention, while training."""
 
@@ -76,6 +80,7 @@ class SpeechModelSettings:
                 f"speech.heads ({self.heads}) must divide twice speech.hidden ({self.hidden})."
             )
         _check_dropout("speech.dropout", self.dropout)
+        _check_dropout("speech.short_cut_dropout", self.short_cut_dropout)
 
     @property
     def representation(self) -> int:

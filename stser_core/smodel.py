@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from stser_core.conv_blocks import FurtherBlock, ResidualEnd
 from stser_core.errors import ShapeError
 from stser_core.layers import BidirectionalLstm, SelfAttention, attention_pool, valid_mask
+from stser_core.short_cut import ShortCut
 from stser_core.sizes import SpeechModelSettings
 
 __all__ = ["SpeechModel", "SpeechModelSettings", "SpeechOutput"]
@@ -61,6 +62,10 @@ class SpeechModel(nn.Module):
         self.further = nn.ModuleList(
             FurtherBlock(kind, place, settings) for place, kind in enumerate(further, start=1)
         )
+        self.short_cut = ShortCut(settings) if settings.short_cut else None
+        if settings.short_cut:
+            # Beside it the recurrent part starts small, and grows by what it adds.
+            self.share = nn.Parameter(torch.full((settings.representation,), 0.1))
 
     def forward(self, log_mel: Tensor, lengths: Tensor) -> SpeechOutput:
         """Represent utterances.
@@ -88,6 +93,8 @@ class SpeechModel(nn.Module):
         frames = self.dropout(frames)
         frames = self.attention_norm(frames + self.dropout(self.attention(frames, valid)))
         representation, weights = attention_pool(frames, self.score(frames).squeeze(-1), valid)
+        if self.short_cut is not None:
+            representation = self.short_cut(log_mel, lengths) + self.share * representation
         return SpeechOutput(representation, weights)
 
     def _convolve(self, log_mel: Tensor, lengths: Tensor) -> Tensor:

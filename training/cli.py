@@ -130,6 +130,14 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
         from training.baseline import baseline
 
         figures = baseline(flags.root, flags.cache, settings)
+    elif flags.command == "left-out":
+        from training.crossval import left_out
+
+        figures = left_out(flags.root, flags.cache, out, settings)
+    elif flags.command == "robustness":
+        from training.robustness import robustness
+
+        figures = robustness(flags.root, flags.cache, flags.crossval, settings, flags.each)
     else:
         from stser_core.ensemble import DEFAULT_CHECKPOINT
         from training.crossval import crossval
@@ -169,7 +177,14 @@ def _fit(flags: argparse.Namespace, settings: OpenSettings) -> int:
     else:
         encoder = TextEncoder.of_checkpoint(flags.text_from or DEFAULT_CHECKPOINT)
     manifest = fit(
-        flags.root, flags.out, flags.cache, encoder, settings, flags.text_from, flags.opinions
+        flags.root,
+        flags.out,
+        flags.cache,
+        encoder,
+        settings,
+        flags.text_from,
+        flags.opinions,
+        flags.speech_from,
     )
     sys.stdout.write(f"{flags.out}: {manifest.model_id}\n")
     return 0

@@ -42,6 +42,7 @@ from training.settings import OpenSettings
 from training.speech_data import SpeechBatches, SpeechData
 from training.text_data import TextBatches
 from training.text_encoder import TextEncoder
+from training.unlike import learn_novelty
 
 logger = logging.getLogger(__name__)
 
@@ -72,11 +73,16 @@ def fit_speech(
         generator(settings, 1),
     )
     labels = data.labels[list(fold.validation)]
+    corpora = np.array([data.utterances[i].corpus for i in fold.validation])
 
     def validate() -> float:
         heard = HEARD_IN_VALIDATION
         scores = score_speech(model, data, fold.validation, prior, heard=heard, seed=settings.seed)
-        return accuracy(scores.logits, labels)
+        of_corpus = [
+            accuracy(scores.logits[corpora == corpus], labels[corpora == corpus])
+            for corpus in np.unique(corpora)
+        ]
+        return float(np.mean(of_corpus))  # each corpus counts alike, however large
 
     train_speech(model, batches, validate, settings.speech)
     return prior
@@ -138,6 +144,7 @@ def fit(
     settings: OpenSettings,
     text_from: Path | None = None,
     opinions: Path | None = None,
+    speech_from: Path | None = None,
 ) -> Manifest:
     """Train all three branches and write the checkpoint.
 
@@ -149,6 +156,7 @@ def fit(
         settings: All of them.
         text_from: Takes the trained text branch of this checkpoint instead of training one.
         opinions: A teacher's, as ``stser-train distil`` writes them.
+        speech_from: Likewise the speech branch, which must be of the same corpora and sizes.
 
     Raises:
         CorpusError: A corpus is missing or damaged.
@@ -160,7 +168,14 @@ def fit(
     speech = read_speech(root, settings, cache)
     fold = training_only(speech.utterances, settings.validation_share, settings.seed)
     model = started(encoder, settings)
-    prior = fit_speech(model, speech, fold, root, settings)
+    if speech_from is None:
+        prior = fit_speech(model, speech, fold, root, settings)
+    else:
+        heard = read_manifest(speech_from)
+        trained = load_model(heard)
+        prior = heard.description.prior.statistics()
+        model.smodel.load_state_dict(trained.smodel.state_dict())
+        model.speech.load_state_dict(trained.speech.state_dict())
     if text_from is None:
         fit_text(model, text, settings, believed)
     else:
@@ -180,6 +195,9 @@ def fit(
         notes=notes(shipped, speech, fold, text, settings),
         log_mel=settings.log_mel,
         adaptation=settings.adaptation,
+        novelty=learn_novelty(
+            speech, fold, read_noises(root, settings.log_mel), generator(settings, 7)
+        ),
     )
 
 

@@ -61,6 +61,9 @@ def parser() -> argparse.ArgumentParser:
         "--text-from", type=Path, help="checkpoint whose trained text branch is taken as it is"
     )
     fit.add_argument(
+        "--speech-from", type=Path, help="checkpoint whose trained speech branch is taken as it is"
+    )
+    fit.add_argument(
         "--opinions",
         type=Path,
         help="the teacher's opinions of the sentences, as distil writes them",
@@ -86,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
         "--checkpoint", type=Path, help="gives the text branch; default: the packaged one"
     )
     _add_words(crossval)
+    _add_held_out(commands, shared)
     baseline = commands.add_parser(
         "baseline", parents=[shared], help="openSMILE + SVM and TF-IDF on the same folds"
     )
@@ -138,6 +142,37 @@ def parser() -> argparse.ArgumentParser:
     tables.add_argument("--baseline", type=Path, required=True, help="folder of its results")
     tables.add_argument("--out", type=Path, required=True, help="Markdown file to write")
     return flags
+
+
+def _add_held_out(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """What else is asked of speakers that a model never heard."""
+    left_out = commands.add_parser(
+        "left-out", parents=[shared], help="train on all speech corpora but one, test on that one"
+    )
+    left_out.add_argument(
+        "--out", type=Path, help="folder of the results, resumable (default: runs/left-out)"
+    )
+    robustness = commands.add_parser(
+        "robustness",
+        parents=[shared],
+        help="the models of crossval on their test speakers in noise, rooms and on the telephone",
+    )
+    robustness.add_argument(
+        "--crossval",
+        type=Path,
+        default=Path("runs/crossval"),
+        help="folder of its results (default: runs/crossval)",
+    )
+    robustness.add_argument(
+        "--each",
+        type=int,
+        default=1,
+        metavar="N",
+        help="judge one of N utterances of each speaker and class (default: 1, all)",
+    )
+    robustness.add_argument(
+        "--out", type=Path, help="folder of the results (default: runs/robustness)"
+    )
 
 
 def _add_paper(crossval: argparse.ArgumentParser) -> None:

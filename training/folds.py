@@ -45,6 +45,14 @@ def training_only(utterances: Sequence[Utterance], validation_share: float, seed
     return _fold(utterances, set(), validation_share, seed)
 
 
+def left_out_fold(
+    utterances: Sequence[Utterance], corpus: str, validation_share: float, seed: int
+) -> Fold:
+    """One corpus for the test; the others for training and validation, by speaker."""
+    test = {u.speaker for u in utterances if u.corpus == corpus}
+    return _fold(utterances, test, validation_share, seed)
+
+
 def session_folds(
     utterances: Sequence[Utterance], validation_share: float, seed: int
 ) -> list[Fold]:
@@ -115,7 +123,7 @@ def _fold(
     for corpus, speakers in _speakers(utterances).items():
         left = sorted(speakers.keys() - test)
         random.Random(f"{seed} validation {corpus}").shuffle(left)
-        validation |= set(left[: max(1, round(validation_share * len(left)))])
+        validation |= set(left[: max(min(1, len(left)), round(validation_share * len(left)))])
     parts: tuple[list[int], list[int], list[int]] = ([], [], [])
     for index, utterance in enumerate(utterances):
         part = 2 if utterance.speaker in test else int(utterance.speaker in validation)

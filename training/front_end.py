@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stser_core.features import LogMel, LogMelSettings, log_mel
+from training.channels import CLEAN, Channel
 from training.errors import CorpusError
 from training.utterance import Utterance
 
@@ -84,7 +86,11 @@ def trim(samples: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.float3
 
 
 def extract(
-    utterances: Sequence[Utterance], settings: LogMelSettings, cache: Path, speed: float = 1.0
+    utterances: Sequence[Utterance],
+    settings: LogMelSettings,
+    cache: Path,
+    speed: float = 1.0,
+    channel: Channel = CLEAN,
 ) -> LogMels:
     """Log-mel of every utterance, from the cache where it was computed before.
 
@@ -93,8 +99,12 @@ def extract(
         settings: The front end.
         cache: Folder for the arrays; files in it are named after all that they depend on.
         speed: Playback speed.
+        channel: What the recording goes through after it was cut; each utterance has a draw of its
+            own, the same each time.
     """
     key = hashlib.sha256(repr((settings, speed, PRE_ROLL_S, TAIL_S)).encode())
+    if channel is not CLEAN:
+        key.update(channel.name.encode())
     for utterance in utterances:
         assert utterance.audio is not None
         key.update(f"{utterance.audio}{utterance.audio.stat().st_size}".encode())
@@ -103,10 +113,15 @@ def extract(
         with np.load(path, allow_pickle=False) as kept:
             return LogMels(kept["frames"], kept["ends"])
     blocks = []
-    for utterance in tqdm(utterances, desc=f"log-mel, speed {speed:g}", mininterval=5):
+    for utterance in tqdm(
+        utterances, desc=f"log-mel, {channel.name}, speed {speed:g}", mininterval=5
+    ):
         assert utterance.audio is not None
-        samples = load_audio(utterance.audio, settings.sample_rate_hz, speed)
-        frames = log_mel(trim(samples, settings.sample_rate_hz), settings)
+        samples = trim(
+            load_audio(utterance.audio, settings.sample_rate_hz, speed), settings.sample_rate_hz
+        )
+        rng = np.random.default_rng(zlib.crc32(f"{channel.name} {utterance.audio.name}".encode()))
+        frames = log_mel(channel.change(samples, settings.sample_rate_hz, rng), settings)
         if len(frames) == 0:
             raise CorpusError(
                 f"{utterance.audio}: shorter than one frame of {settings.win_length} samples."

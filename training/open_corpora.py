@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import random
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,20 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
+from numpy.typing import NDArray
 
 from stser_core.features import LogMel, LogMelSettings, log_mel
 from stser_core.text import TextTokenizer
+from training.channels import TRAINED
 from training.corpora import read_manifest, read_texts
 from training.folds import Fold
 from training.front_end import extract, load_audio
 from training.settings import OpenSettings
-from training.speech_data import SpeechData
+from training.speech_data import PLAIN, SpeechData, at_speed
 from training.text_data import TextData
 from training.utterance import Utterance
 
 NOISE_CORPUS = "esc10"
-"""Folder of noise recordings, used where it is there."""
+"""Folder of noise recordings with a ``manifest.csv``, used where it is there."""
+NOISE_TEST = "fold5"
+"""Split of the noise that only tests hear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +42,41 @@ class TextSplit:
 def read_speech(
     root: Path, settings: OpenSettings, cache: Path, *, augmented: bool = True
 ) -> SpeechData:
-    """All speech corpora, at every training speed or as they are.
+    """All speech corpora, in every version that training hears or as they are.
 
     Raises:
         CorpusError: A corpus is missing or damaged.
     """
     utterances = [u for name in settings.speech.corpora for u in read_manifest(root / name)]
-    speeds = sorted({1.0, *settings.speech.speeds}) if augmented else [1.0]
-    by_speed = {speed: extract(utterances, settings.log_mel, cache, speed) for speed in speeds}
-    return SpeechData(utterances, by_speed, settings.adaptation)
+    versions = {PLAIN: extract(utterances, settings.log_mel, cache)}
+    if augmented:
+        for speed in settings.speech.speeds:
+            versions[at_speed(speed)] = extract(utterances, settings.log_mel, cache, speed)
+        for name in settings.speech.channels:
+            versions[name] = extract(utterances, settings.log_mel, cache, channel=TRAINED[name])
+    return SpeechData(utterances, versions, settings.adaptation)
 
 
 def read_noises(root: Path, settings: LogMelSettings) -> list[LogMel]:
-    """Log-mel of the noise recordings that are there; none is fine, and training goes without."""
-    folder = root / NOISE_CORPUS / "audio"
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    noises = [
-        log_mel(load_audio(path, settings.sample_rate_hz), settings)
-        for path in files
-        if path.suffix[1:].upper() in (*soundfile.available_formats(), "OPUS")
-    ]
-    return [noise for noise in noises if len(noise) > 0]
+    """Log-mel of the noise that training hears; where there is none, training goes without."""
+    found = [log_mel(samples, settings) for samples in noise_recordings(root, settings, test=False)]
+    return [noise for noise in found if len(noise) > 0]
+
+
+def noise_recordings(
+    root: Path, settings: LogMelSettings, *, test: bool
+) -> list[NDArray[np.float32]]:
+    """Noise that is there: the corpus' last fold for tests, the others for training.
+
+    Raises:
+        CorpusError: A recording cannot be decoded.
+    """
+    manifest = root / NOISE_CORPUS / "manifest.csv"
+    if not manifest.is_file():
+        return []
+    with manifest.open(encoding="utf-8", newline="") as file:
+        rows = [row["path"] for row in csv.DictReader(file) if (row["split"] == NOISE_TEST) == test]
+    return [load_audio(manifest.parent / path, settings.sample_rate_hz) for path in sorted(rows)]
 
 
 def read_text(root: Path, settings: OpenSettings, tokenizer: TextTokenizer) -> TextSplit:

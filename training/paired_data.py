@@ -66,7 +66,7 @@ class PairedData:
         seed = (settings.seed,) if excerpts is None else excerpts.seed
         rng = np.random.default_rng((*seed, index))
         before = self.speech.heard(index, settings.heard, rng)
-        frames = normalise(self.speech.by_speed[1.0][index], before, prior, settings.adaptation)
+        frames = normalise(self.speech.plain_mels[index], before, prior, settings.adaptation)
         if excerpts is not None:
             frames = crop(frames, excerpts.frames, rng)
         lacking = settings.speech.pool_time - len(frames)
@@ -93,4 +93,4 @@ class PairedData:
             yield order[first : first + self._settings.batch]
 
     def _length(self, index: int) -> int:
-        return self.speech.by_speed[1.0].length(index)
+        return self.speech.plain_mels.length(index)

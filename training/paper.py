@@ -31,7 +31,7 @@ from training.paired_data import PairedData
 from training.paper_training import Keep, Tested, train_fold
 from training.run_record import RECORD, begin, describe_corpus, write_whole
 from training.settings import PaperSettings
-from training.speech_data import SpeechData
+from training.speech_data import PLAIN, SpeechData
 from training.text_encoder import TextEncoder
 from training.utterance import Utterance
 
@@ -181,7 +181,7 @@ def read_data(
 ) -> PairedData:
     """Log-mel and tokens of all utterances."""
     mels = extract(utterances, settings.log_mel, cache)
-    speech = SpeechData(utterances, {1.0: mels}, settings.adaptation)
+    speech = SpeechData(utterances, {PLAIN: mels}, settings.adaptation)
     return PairedData(speech, encoder.tokenizer(), settings)
 
 

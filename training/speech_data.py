@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,13 +15,18 @@ from torch import Tensor
 from stser_core.adaptation import AdaptationSettings, LogMelStatistics, normalise
 from stser_core.features import LogMel
 from stser_core.labels import EMOTIONS
-from training.augment import crop, mask, response, with_noise
+from training.augment import crop, mask, response, stretched, tract, with_noise
 from training.front_end import LogMels
 from training.settings import SpeechTrainingSettings
 from training.utterance import Utterance
 
 _POOL_BATCHES = 8
 """Batches that are drawn together and sorted by length, so that little is padded."""
+
+
+def at_speed(speed: float) -> str:
+    """Name of a version that is played at a speed."""
+    return PLAIN if speed == 1 else f"speed {speed:g}"
 
 
 def collate(log_mels: Sequence[LogMel]) -> tuple[Tensor, Tensor]:
@@ -31,52 +38,67 @@ def collate(log_mels: Sequence[LogMel]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(padded), torch.tensor(lengths)
 
 
+PLAIN: Final = "plain"
+"""The version that is judged; all others are for training."""
+
+
 class SpeechData:
-    """The utterances of all speech corpora at all speeds, and what else each speaker said."""
+    """The utterances of all speech corpora in all versions, and what else each speaker said."""
 
     def __init__(
         self,
         utterances: Sequence[Utterance],
-        by_speed: dict[float, LogMels],
+        versions: Mapping[str, LogMels],
         adaptation: AdaptationSettings,
     ) -> None:
+        """Count what each speaker said.
+
+        Args:
+            utterances: Of all corpora.
+            versions: Their log-mel, by name: :data:`PLAIN`, and others through rooms and lines.
+            adaptation: How fast what was heard replaces the prior.
+        """
         self.utterances = utterances
         self.labels: NDArray[np.int64] = np.array([EMOTIONS.index(u.label) for u in utterances])
-        self.by_speed = by_speed
+        self.versions = versions
         self.adaptation = adaptation
-        self._statistics = {
-            speed: [LogMelStatistics.of(mels[i]) for i in range(len(mels))]
-            for speed, mels in by_speed.items()
-        }
-        self._said: dict[str, list[int]] = defaultdict(list)
+        self._sums = {name: _Sums.of(mels) for name, mels in versions.items()}
+        said: dict[str, list[int]] = defaultdict(list)
         for index, utterance in enumerate(utterances):
-            self._said[utterance.speaker].append(index)
+            said[utterance.speaker].append(index)
+        self._said = {speaker: np.array(indices) for speaker, indices in said.items()}
+
+    @property
+    def plain_mels(self) -> LogMels:
+        """Log-mel as recorded."""
+        return self.versions[PLAIN]
+
+    def through(self, mels: LogMels) -> SpeechData:
+        """The same utterances, each judged as this log-mel of it."""
+        return SpeechData(self.utterances, {PLAIN: mels}, self.adaptation)
 
     def prior(self, indices: Sequence[int]) -> LogMelStatistics:
         """Statistics of the training speech, each corpus counting alike."""
-        of_corpus: dict[str, LogMelStatistics] = {}
+        of_corpus: dict[str, list[int]] = defaultdict(list)
         for index in indices:
-            corpus, new = self.utterances[index].corpus, self._statistics[1.0][index]
-            of_corpus[corpus] = of_corpus[corpus].merge(new) if corpus in of_corpus else new
+            of_corpus[self.utterances[index].corpus].append(index)
         merged = None
-        for statistics in of_corpus.values():
-            equal = statistics.capped(100_000)
+        for members in of_corpus.values():
+            equal = self._sums[PLAIN].together(members).capped(100_000)
             merged = equal if merged is None else merged.merge(equal)
         assert merged is not None
         return merged
 
     def heard(
-        self, index: int, count: int, rng: np.random.Generator, speed: float = 1.0
+        self, index: int, count: int, rng: np.random.Generator, version: str = PLAIN
     ) -> LogMelStatistics | None:
         """Statistics of up to ``count`` other utterances of the same speaker, drawn at random."""
-        others = [other for other in self._said[self.utterances[index].speaker] if other != index]
-        if count == 0 or not others:
+        said = self._said[self.utterances[index].speaker]
+        count = min(count, len(said) - 1)
+        if count == 0:
             return None
-        drawn = rng.choice(others, size=min(count, len(others)), replace=False)
-        statistics = LogMelStatistics.empty(self._statistics[speed][index].n_mels)
-        for other in drawn:
-            statistics = statistics.merge(self._statistics[speed][other])
-        return statistics
+        drawn = said[said != index][rng.permutation(len(said) - 1)[:count]]
+        return self._sums[version].together(drawn)
 
     def plain(
         self, indices: Sequence[int], prior: LogMelStatistics, *, heard: int, seed: int
@@ -86,7 +108,7 @@ class SpeechData:
         Yields:
             Positions in ``indices``, log-mel ``(batch, time, mels)``, lengths ``(batch,)``.
         """
-        mels = self.by_speed[1.0]
+        mels = self.plain_mels
         order = sorted(range(len(indices)), key=lambda at: mels.length(indices[at]))
         for first in range(0, len(order), 32):
             at = order[first : first + 32]
@@ -116,6 +138,8 @@ class SpeechBatches:
         self._noises = noises
         self._settings = settings
         self._rng = rng
+        self._channels = [name for name in settings.channels if name in data.versions]
+        self._speeds = [PLAIN, *(s for s in map(at_speed, settings.speeds) if s in data.versions)]
         self._cells: dict[tuple[str, int], list[int]] = defaultdict(list)
         for index in indices:
             self._cells[data.utterances[index].corpus, int(data.labels[index])].append(index)
@@ -136,14 +160,63 @@ class SpeechBatches:
         corpus = settings.corpora[rng.choice(len(shares), p=shares / shares.sum())]
         cell = self._cells[corpus, int(rng.integers(len(EMOTIONS)))]
         index = cell[rng.integers(len(cell))]
-        speed = float(rng.choice(settings.speeds))
-        log_mel = data.by_speed[speed][index]
+        others = rng.random() < settings.channel_share
+        version = str(rng.choice(self._channels if others and self._channels else self._speeds))
+        log_mel = crop(data.versions[version][index], settings.crop_frames, rng)
+        heard = data.heard(index, int(rng.choice(settings.heard_before)), rng, version)
+        log_mel, heard = self._elsewhere(log_mel, heard)
+        normal = normalise(log_mel, heard, self._prior, data.adaptation)
+        shown = mask(normal, rng) if settings.masks else normal
+        return shown, int(data.labels[index])
+
+    def _elsewhere(
+        self, log_mel: LogMel, heard: LogMelStatistics | None
+    ) -> tuple[LogMel, LogMelStatistics | None]:
+        """Another vocal tract and tempo, noise and microphone, which what was heard has, too."""
+        settings, rng = self._settings, self._rng
+        n_mels = log_mel.shape[1]
+        voice = tract(n_mels, rng.uniform(1 - settings.warp, 1 + settings.warp))
+        slower = rng.uniform(1 - settings.stretch, 1 + settings.stretch)
+        log_mel = stretched(log_mel, slower) @ voice
+        microphone, spread = response(n_mels, rng).astype(np.float64), np.ones(n_mels)
+        before = microphone
         if self._noises and rng.random() < settings.noise_share:
             noise = self._noises[int(rng.integers(len(self._noises)))]
-            log_mel = with_noise(log_mel, noise, rng.uniform(5, 30), rng)
-        before = data.heard(index, int(rng.choice(settings.heard_before)), rng, speed)
-        # The same microphone heard what was said before.
-        microphone = response(log_mel.shape[1], rng)
-        before = None if before is None else before.shifted(microphone)
-        normal = normalise(log_mel + microphone, before, self._prior, data.adaptation)
-        return mask(crop(normal, settings.crop_frames, rng), rng), int(data.labels[index])
+            noisy = with_noise(log_mel, noise, rng.uniform(*settings.noise_snr_db), rng)
+            # What the noise does to this utterance, it did about so to those before.
+            before = microphone + noisy.mean(axis=0) - log_mel.mean(axis=0)
+            spread = noisy.var(axis=0) / np.maximum(log_mel.var(axis=0), 1e-3)
+            log_mel = noisy
+        if heard is not None:
+            heard = LogMelStatistics(
+                heard.count, heard.mean @ voice + before, (heard.squares @ voice) * spread
+            )
+        return log_mel + microphone.astype(np.float32), heard
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sums:
+    """Frames, sums and sums of squares of each utterance: those of many are added up at once."""
+
+    counts: NDArray[np.float64]
+    """``(utterances,)``."""
+    sums: NDArray[np.float64]
+    """``(utterances, mels)``."""
+    squares: NDArray[np.float64]
+    """``(utterances, mels)``."""
+
+    @classmethod
+    def of(cls, mels: LogMels) -> _Sums:
+        blocks = [mels[index].astype(np.float64) for index in range(len(mels))]
+        return cls(
+            np.array([len(block) for block in blocks], np.float64),
+            np.array([block.sum(axis=0) for block in blocks]),
+            np.array([np.square(block).sum(axis=0) for block in blocks]),
+        )
+
+    def together(self, indices: Sequence[int] | NDArray[np.int64]) -> LogMelStatistics:
+        """Statistics of these utterances joined."""
+        count = float(self.counts[indices].sum())
+        mean = self.sums[indices].sum(axis=0) / count
+        squares = self.squares[indices].sum(axis=0) - count * np.square(mean)
+        return LogMelStatistics(count, mean, np.maximum(squares, 0.0))

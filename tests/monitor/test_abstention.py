@@ -75,6 +75,12 @@ def test_classifiers_that_disagree_and_a_flat_posterior_are_reasons() -> None:
     assert reasons(SEGMENT, None, verdict, SETTINGS) == ("classifiers_disagree", "low_confidence")
 
 
+def test_a_sound_unlike_the_training_speech_is_a_reason_unless_that_is_switched_off() -> None:
+    verdict = replace(VERDICT, novel=True)
+    assert reasons(SEGMENT, None, verdict, SETTINGS) == ("not_like_training",)
+    assert reasons(SEGMENT, None, verdict, replace(SETTINGS, not_like_training=False)) == ()
+
+
 def test_missing_words_are_no_reason_while_the_voice_can_speak() -> None:
     assert reasons(SEGMENT, Transcript(()), VERDICT, SETTINGS) == ()
 

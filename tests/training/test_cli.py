@@ -66,14 +66,28 @@ def test_folds_that_are_done_are_not_done_again_and_the_result_is_the_same(
     command = ["crossval", *map(str, arguments), "--checkpoint", str(checkpoint)]
     assert main(command) == 0
     result = (out / "crossval.json").read_text("utf-8")
-    kept = (out / "speech-1.json").stat().st_mtime_ns
-    (out / "speech-2.json").unlink()
+    kept = (out / "speech-1.npz").stat().st_mtime_ns
+    (out / "speech-2.npz").unlink()
     (out / "pairs-3.json").unlink()
     assert main(command) == 0
-    assert (out / "speech-1.json").stat().st_mtime_ns == kept
+    assert (out / "speech-1.npz").stat().st_mtime_ns == kept
     assert (out / "crossval.json").read_text("utf-8") == result
-    counted = json.loads((out / "speech-1.json").read_text("utf-8"))["first, 0 heard"]
-    assert np.sum(counted) == 2 * len(EMOTIONS)  # one speaker of each corpus is tested
+    with np.load(out / "speech-1.npz") as scores:
+        # One speaker of each corpus is tested, with two utterances of each emotion.
+        assert scores["test"].shape == (5, 2 * 2 * len(EMOTIONS), len(EMOTIONS))
+
+
+def test_a_corpus_that_is_left_out_is_tested_and_never_trained_on(
+    root: Path, tiny: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "left-out"
+    arguments = ["--config", tiny, "--root", root, "--cache", tmp_path / "cache", "--out", out]
+    assert main(["left-out", *map(str, arguments)]) == 0
+    figures = json.loads((out / "left-out.json").read_text("utf-8"))
+    heard = [f"{n} heard" for n in (0, 1, 3, 10, 30)]
+    assert set(figures) == {f"{corpus}, {n}" for corpus in ("first", "second") for n in heard}
+    with np.load(out / "without-first.npz") as scores:
+        assert scores["test"].shape[1] == 3 * 2 * len(EMOTIONS)  # all that three speakers said
 
 
 @pytest.mark.parametrize(

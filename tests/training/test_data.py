@@ -10,18 +10,19 @@ import soundfile
 
 from stser_core.adaptation import AdaptationSettings, LogMelStatistics
 from stser_core.features import LogMelSettings
-from training.augment import with_noise
+from training.augment import stretched, tract, with_noise
 from training.corpora import read_manifest
 from training.errors import CorpusError
 from training.front_end import extract, load_audio, trim
-from training.speech_data import SpeechData
+from training.open_corpora import noise_recordings
+from training.speech_data import PLAIN, SpeechData
 
 
 @pytest.fixture(scope="module")
 def data(root: Path, tmp_path_factory: pytest.TempPathFactory) -> SpeechData:
     utterances = read_manifest(root / "first")
     mels = extract(utterances, LogMelSettings(), tmp_path_factory.mktemp("cache"))
-    return SpeechData(utterances, {1.0: mels}, AdaptationSettings())
+    return SpeechData(utterances, {PLAIN: mels}, AdaptationSettings())
 
 
 def test_silence_around_speech_is_cut_to_what_a_live_segment_keeps() -> None:
@@ -58,7 +59,7 @@ def test_what_was_heard_before_is_the_speakers_own_and_never_the_utterance_itsel
     everything = data.heard(0, 1_000, np.random.default_rng(0))
     others = LogMelStatistics.empty(64)
     for index in mine[1:]:
-        others = others.merge(LogMelStatistics.of(data.by_speed[1.0][index]))
+        others = others.merge(LogMelStatistics.of(data.plain_mels[index]))
     assert everything is not None
     assert everything.count == others.count
     np.testing.assert_allclose(everything.mean, others.mean)
@@ -92,6 +93,36 @@ def test_noise_comes_at_the_asked_ratio(snr_db: float) -> None:
     mixed = with_noise(speech, noise, snr_db, np.random.default_rng(0))
     # Where there was no speech, only the noise is left.
     np.testing.assert_allclose(mixed[:25], -snr_db * np.log(10) / 10, atol=1e-4)
+
+
+def test_a_vocal_tract_of_the_same_length_changes_nothing_and_a_longer_one_moves_bins_down() -> (
+    None
+):
+    frames = np.arange(64, dtype=np.float32)[None]
+    np.testing.assert_allclose(frames @ tract(64, 1.0), frames)
+    moved = frames @ tract(64, 1.1)
+    np.testing.assert_allclose(moved[0, 20], 22.0, atol=1e-4)  # what lay at bin 22
+    assert moved[0, 63] == 63.0
+
+
+def test_stretched_speech_keeps_its_first_frame_and_its_order() -> None:
+    frames = np.arange(100, dtype=np.float32)[:, None]
+    slow = stretched(frames, 1.1)
+    assert len(slow) == 110
+    assert slow[0] == 0
+    assert (np.diff(slow[:, 0]) >= 0).all()
+
+
+def test_noise_that_training_hears_is_not_what_tests_hear(tmp_path: Path) -> None:
+    folder = tmp_path / "esc10"
+    folder.mkdir()
+    for name, level in (("a", 0.25), ("b", 0.5)):
+        soundfile.write(folder / f"{name}.wav", np.full(1_600, level), 16_000)
+    (folder / "manifest.csv").write_text("path,split\na.wav,fold1\nb.wav,fold5\n")
+    for test, level in ((False, 0.25), (True, 0.5)):
+        (noise,) = noise_recordings(tmp_path, LogMelSettings(), test=test)
+        np.testing.assert_allclose(noise, level, atol=1e-4)
+    assert noise_recordings(tmp_path / "nowhere", LogMelSettings(), test=True) == []
 
 
 def test_stereo_becomes_the_mean_of_its_channels(tmp_path: Path) -> None:

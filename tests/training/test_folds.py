@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stser_core.labels import Emotion
 from training.errors import CorpusError
-from training.folds import speaker_folds, training_only
+from training.folds import left_out_fold, speaker_folds, training_only
 from training.utterance import Utterance
 
 
@@ -71,3 +71,18 @@ def test_a_corpus_with_too_few_speakers_is_refused_by_name() -> None:
 def test_the_shipped_weights_have_validation_speakers_but_no_test_speakers() -> None:
     fold = training_only(corpus("a", 10), 0.2, 1)
     assert (len(fold.train), len(fold.validation), len(fold.test)) == (16, 4, 0)
+
+
+def test_a_corpus_left_out_is_all_of_the_test_and_nothing_else() -> None:
+    said = corpus("a-", 4) + corpus("b-", 5) + corpus("c-", 1)
+    fold = left_out_fold(
+        [Utterance(corpus=u.speaker[0], label=u.label, speaker=u.speaker) for u in said],
+        "b",
+        0.2,
+        1,
+    )
+    assert {said[i].speaker[0] for i in fold.test} == {"b"}
+    assert len(fold.test) == 10
+    voices = [{said[i].speaker for i in part} for part in (fold.train, fold.validation)]
+    assert not voices[0] & voices[1]
+    assert {name[0] for name in voices[1]} == {"a", "c"}

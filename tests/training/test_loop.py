@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -14,7 +18,7 @@ from tests.training.conftest import tone
 from training.front_end import LogMels
 from training.loop import accuracy, score_speech, train_bimodal, train_speech
 from training.settings import BimodalTrainingSettings, SpeechTrainingSettings
-from training.speech_data import SpeechBatches, SpeechData
+from training.speech_data import PLAIN, SpeechBatches, SpeechData
 from training.utterance import Utterance
 
 SIZES = StserSettings(
@@ -30,13 +34,18 @@ def test_the_speech_branch_learns_eight_utterances_by_heart() -> None:
     settings = SpeechTrainingSettings(
         corpora=("tones",),
         corpus_shares=(1.0,),
-        steps=80,
+        steps=160,
         batch=8,
         speeds=(1.0,),
         warm_up=5,
-        validate_every=20,
+        validate_every=40,
         learning_rate=5e-3,
         heard_before=(0,),
+        averaging=0.0,
+        mixup=0.0,
+        noise_share=0.0,
+        warp=0.0,
+        stretch=0.0,
     )
     blocks = [
         log_mel(tone(s, e, 0), LogMelSettings()).astype(np.float16)
@@ -45,7 +54,7 @@ def test_the_speech_branch_learns_eight_utterances_by_heart() -> None:
     ]
     mels = LogMels(np.concatenate(blocks), np.cumsum([len(block) for block in blocks]))
     said = [Utterance(corpus="tones", label=e, speaker=f"s{s}") for s in (0, 1) for e in EMOTIONS]
-    data = SpeechData(said, {1.0: mels}, AdaptationSettings())
+    data = SpeechData(said, {PLAIN: mels}, AdaptationSettings())
     torch.manual_seed(0)
     model = StserModel(SIZES)
     prior = data.prior(range(8))
@@ -58,6 +67,56 @@ def test_the_speech_branch_learns_eight_utterances_by_heart() -> None:
 
     assert train_speech(model, batches, validate, settings) == 1.0
     assert validate() == 1.0
+
+
+def test_what_is_kept_is_the_moving_average_of_the_weights() -> None:
+    settings = SpeechTrainingSettings(
+        steps=6, validate_every=6, warm_up=1, learning_rate=1e-2, averaging=0.5, mixup=0.0
+    )
+    torch.manual_seed(0)
+    model = StserModel(SIZES)
+    rng = np.random.default_rng(0)
+    batch = (
+        torch.from_numpy(rng.normal(size=(4, 40, 64)).astype(np.float32)),
+        torch.tensor([40, 40, 40, 40]),
+        torch.tensor([0, 1, 2, 3]),
+    )
+    weight, seen = model.speech[0].weight, []
+
+    def watched() -> Iterator[tuple[torch.Tensor, ...]]:
+        while True:
+            seen.append(weight.detach().clone())
+            yield batch
+
+    train_speech(model, watched(), lambda: 0.0, settings)  # type: ignore[arg-type]
+    # Drawn before each step: seen[k] is after step k. The last step's weights are not seen, and
+    # the average of the first five takes half of what is kept.
+    average = seen[1]
+    for after in seen[2:]:
+        average = 0.5 * average + 0.5 * after
+    last = 2 * weight.detach() - average
+    assert not torch.allclose(last, weight)
+    assert torch.allclose(last, seen[-1], atol=3e-2)
+
+
+def test_a_short_cut_is_trained_first_and_kept_where_the_recurrent_part_does_not_help() -> None:
+    sizes = dataclasses.replace(SIZES, speech=dataclasses.replace(SIZES.speech, short_cut=True))
+    settings = SpeechTrainingSettings(
+        first_steps=3, steps=2, validate_every=2, warm_up=1, batch=4, averaging=0.0
+    )
+    torch.manual_seed(0)
+    model = StserModel(sizes)
+    untouched = model.smodel.conv.weight.detach().clone()
+    heard = torch.randn(4, 40, 64, generator=torch.Generator().manual_seed(1))
+    batch = (heard, torch.full((4,), 40), torch.arange(4))
+    found = iter([0.6, 0.5])  # after the short cut, after all
+    assert train_speech(model, itertools.repeat(batch), lambda: next(found), settings) == 0.6
+    assert torch.equal(model.smodel.conv.weight, untouched)
+    assert not model.smodel.share.any()
+    found = iter([0.6, 0.7])
+    assert train_speech(model, itertools.repeat(batch), lambda: next(found), settings) == 0.7
+    assert not torch.equal(model.smodel.conv.weight, untouched)
+    assert model.smodel.share.all()
 
 
 def test_the_bimodal_classifier_follows_two_witnesses_that_agree() -> None:
@@ -73,3 +132,27 @@ def test_the_bimodal_classifier_follows_two_witnesses_that_agree() -> None:
     with torch.no_grad():
         logits = model.fuse(torch.from_numpy(heard), torch.from_numpy(read)).numpy()
     assert accuracy(logits, labels) == 1.0
+
+
+def test_the_bimodal_classifier_is_torn_where_voice_and_words_conflict_and_follows_the_one_it_has() -> (
+    None
+):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 20)
+    heard = (np.eye(4)[labels] @ rng.normal(size=(4, 32))).astype(np.float32)
+    read = (np.eye(4)[labels] @ rng.normal(size=(4, 16))).astype(np.float32)
+    torch.manual_seed(0)
+    model = StserModel(SIZES)
+    settings = BimodalTrainingSettings(steps=400, batch=64, conflict=0.3, drop=0.2)
+    train_bimodal(model, (heard, labels), (read, labels), settings, rng)
+
+    def judged(voice: np.ndarray, words: np.ndarray) -> list[float]:  # type: ignore[type-arg]
+        with torch.no_grad():
+            logits = model.fuse(torch.from_numpy(voice)[None], torch.from_numpy(words)[None])
+        return logits.softmax(-1)[0].tolist()  # type: ignore[no-any-return]
+
+    angry, _, neutral, _ = judged(heard[0], read[40])  # an angry voice, neutral words
+    assert abs(angry - neutral) < 0.2
+    assert angry + neutral > 0.85
+    assert judged(heard[0], read.mean(axis=0))[0] > 0.8
+    assert judged(heard.mean(axis=0), read[40])[2] > 0.8

@@ -1,0 +1,115 @@
+"""``stser-train robustness``: held-out speakers in noise, in rooms and on the telephone.
+
+The speech branches of ``crossval`` judge their own test speakers again, each recording changed as
+:func:`training.channels.conditions` say, with noises and rooms that training never heard. What was
+heard of the speaker before came through the same room or line.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stser_core.fusion import StserModel
+from training.channels import CLEAN, Channel, conditions
+from training.crossval import Run, crossval_runs, load_speech
+from training.errors import TrainingError
+from training.front_end import extract, load_audio
+from training.loop import score_speech
+from training.metrics import confusion, unweighted_accuracy
+from training.open_corpora import noise_recordings, read_speech
+from training.settings import OpenSettings
+from training.speech_data import SpeechData
+from training.utterance import Utterance
+
+logger = logging.getLogger(__name__)
+
+HEARD: Final = 10
+"""Utterances of the speaker heard before, in the same condition."""
+ROOM_CORPUS: Final = "speechbrain_noise_vad"
+"""Folder whose ``manifest.csv`` has recorded room responses (``label_original`` RIRs)."""
+
+
+def robustness(
+    root: Path, cache: Path, crossval: Path, settings: OpenSettings, each: int
+) -> dict[str, Any]:
+    """UA of held-out speakers by condition and corpus.
+
+    Args:
+        root: Folder of the corpora, of the noise and of the rooms.
+        cache: Folder for log-mel.
+        crossval: Folder of ``stser-train crossval``, whose weights are tested.
+        settings: Those of ``crossval``.
+        each: Judge one of so many utterances of each speaker and class; 1 judges all.
+
+    Raises:
+        CorpusError: A corpus is missing or damaged.
+        TrainingError: There is no noise, or ``crossval`` is not done.
+    """
+    speech = read_speech(root, settings, cache, augmented=False)
+    runs = crossval_runs(speech, settings)
+    models = [(run, load_speech(run, crossval)) for run in runs]
+    some = _some(speech.utterances, each)
+    part = [speech.utterances[index] for index in some]
+    figures: dict[str, Any] = {}
+    for channel in [CLEAN, *_conditions(root, settings)]:
+        mels = extract(part, settings.log_mel, cache, channel=channel)
+        data = SpeechData(part, {"plain": mels}, settings.adaptation)
+        figures[channel.name] = _figures(channel, data, some, models, speech)
+        logger.info("%s: %s", channel.name, figures[channel.name])
+    return figures
+
+
+def _conditions(root: Path, settings: OpenSettings) -> list[Channel]:
+    noises = noise_recordings(root, settings.log_mel, test=True)
+    if not noises:
+        raise TrainingError(
+            f"{root}: no noise to test with. esc10/manifest.csv has it, in its split fold5."
+        )
+    manifest = root / ROOM_CORPUS / "manifest.csv"
+    rooms = []
+    if manifest.is_file():
+        with manifest.open(encoding="utf-8", newline="") as file:
+            paths = [r["path"] for r in csv.DictReader(file) if r["label_original"] == "RIRs"]
+        rate = settings.log_mel.sample_rate_hz
+        rooms = [load_audio(manifest.parent / path, rate) for path in paths]
+    return conditions(noises, rooms)
+
+
+def _some(utterances: Sequence[Utterance], each: int) -> list[int]:
+    """One of ``each`` utterances of every speaker and class, spread over what they said."""
+    cells: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, utterance in enumerate(utterances):
+        cells[utterance.speaker, utterance.label].append(index)
+    return sorted(index for cell in cells.values() for index in cell[::each])
+
+
+def _figures(
+    channel: Channel,
+    data: SpeechData,
+    some: Sequence[int],
+    models: Sequence[tuple[Run, StserModel]],
+    speech: SpeechData,
+) -> dict[str, float]:
+    place = {index: position for position, index in enumerate(some)}
+    predicted: NDArray[np.int64] = np.full(len(some), -1)
+    for run, model in models:
+        tested = [place[index] for index in run.fold.test if index in place]
+        prior = speech.prior(run.fold.train)
+        scores = score_speech(model, data, tested, prior, heard=HEARD, seed=run.settings.seed)
+        predicted[tested] = scores.logits.argmax(axis=1)
+    corpora = np.array([u.corpus for u in data.utterances])
+    of_corpus = {
+        str(corpus): unweighted_accuracy(
+            confusion(data.labels[corpora == corpus], predicted[corpora == corpus])
+        )
+        for corpus in np.unique(corpora)
+    }
+    return {"utterances": len(some), "UA": float(np.mean(list(of_corpus.values()))), **of_corpus}
