@@ -14,7 +14,7 @@ from training.recogniser.kaldi_model import KALDI_PHONES, write_model
 MODEL_CONF: Final = f"""--min-active=200
 --max-active=2500
 --beam=11.0
---lattice-beam=5.0
+--lattice-beam=3.0
 --max-mem=500000
 --acoustic-scale=1.0
 --frame-subsampling-factor={SUBSAMPLING}

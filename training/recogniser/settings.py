@@ -57,7 +57,7 @@ class LanguageSettings:
     """Weighted count below which an n-gram of each order is dropped."""
     max_ngrams: int = 300_000
     """N-grams of order two and more that are kept: those that change the model most."""
-    unknown_cost: float = 1.0
+    unknown_cost: float = 3.0
     """What ``[unk]`` costs beyond its probability, as a negative logarithm."""
     silence: float = 0.2
     """Probability of a pause after a word."""
@@ -67,11 +67,11 @@ class LanguageSettings:
 class NetworkSettings:
     """The acoustic model: a factorised TDNN at a third of the frame rate."""
 
-    width: int = 384
+    width: int = 288
     """Units of each layer."""
-    bottleneck: int = 96
+    bottleneck: int = 72
     """Units between the two halves of a layer."""
-    layers: int = 8
+    layers: int = 7
     """Factorised layers; each hears 60 ms more."""
     bypass: float = 0.66
     """Share of a layer's input that goes around it."""
@@ -84,9 +84,9 @@ class NetworkSettings:
 class TrainingSettings:
     """The loop."""
 
-    epochs: int = 4
+    epochs: int = 3
     """Passes over all recordings, each time another of their manners, and over all synthesised speech."""
-    batch_s: float = 100.0
+    batch_s: float = 80.0
     """Audio in a batch, in seconds, padding included."""
     longest_s: float = 17.0
     """Longer utterances are left out."""

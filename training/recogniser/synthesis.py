@@ -124,16 +124,16 @@ def chosen(
     """
     fitting = sorted({sentence for sentence in pool if len(sentence) in words})
     order = rng.permutation(len(fitting))
-    drawn: list[Sentence] = []
+    drawn: dict[Sentence, None] = {}
     for needed in (1, 3, 8):  # every word once, then thrice, then eight times, while there is room
         for index in order:
             sentence = fitting[index]
-            if len(drawn) < n // 2 and min(said[word] for word in sentence) < needed:
-                drawn.append(sentence)
+            rare = min(said[word] for word in sentence) < needed
+            if len(drawn) < n // 2 and rare and sentence not in drawn:
+                drawn[sentence] = None
                 said.update(sentence)
-    taken = set(drawn)
-    rest = [fitting[index] for index in order if fitting[index] not in taken]
-    return drawn + rest[: n - len(drawn)]
+    rest = [fitting[index] for index in order if fitting[index] not in drawn]
+    return [*drawn, *rest[: n - len(drawn)]]
 
 
 def lines(sentences: Sequence[Sentence], side: str, rng: np.random.Generator) -> list[Line]:

@@ -1,4 +1,4 @@
-"""The whole recipe on eight words: corpora in, a folder out that Vosk loads and recognises with."""
+"""The whole recipe on three words: corpora in, a folder out that Vosk loads and recognises with."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from tests.support.speech import spoken
+from tests.training.recogniser.conftest import WORDS
 from training.cli import main
 from training.recogniser.evaluation import Recogniser
+
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +27,17 @@ def model(
     return folder / "tiny"
 
 
-def test_vosk_recognises_with_what_the_recipe_made(model: Path) -> None:
-    heard = Recogniser(model).recognise(spoken("leave me alone"))
-    assert [word.word for word in heard] == ["leave", "me", "alone"]
-    times = [time for word in heard for time in (word.start_s, word.end_s)]
-    assert times == sorted(times)
-    assert 0.4 < times[0] < 0.9
+def test_vosk_loads_what_the_recipe_made_and_hears_its_words(model: Path) -> None:
+    recogniser = Recogniser(model)
+    heard = [word for text in WORDS for word in recogniser.recognise(spoken(text))]
+    assert heard
+    assert {word.word for word in heard} <= set(WORDS)
+    assert all(0.0 <= word.start_s < word.end_s <= 2.0 for word in heard)
 
 
 def test_the_run_says_which_epoch_was_chosen_on_validation(model: Path) -> None:
     run = json.loads((model.parent / "run" / "run.json").read_text("utf-8"))
-    assert len(run["validation"]) == 10
+    assert len(run["validation"]) == 8
     assert run["epoch"] == 1 + int(np.argmin(run["validation"]))
     assert run["validation"][-1] < run["validation"][0]
 
@@ -67,6 +70,6 @@ def test_evaluation_counts_the_sets_that_training_never_heard(
     assert main(["recogniser", "evaluate", *map(str, arguments + places)]) == 0
     [figures] = json.loads(page.with_suffix(".json").read_text("utf-8"))
     read = figures["sets"]["read"]
-    assert (read[""]["utterances"], read[""]["words"]) == (5, 16)
-    assert read["rms"] == read[""]
-    assert "| read | 5 |" in page.read_text("utf-8")
+    assert (read[""]["utterances"], read[""]["words"]) == (9, 15)
+    assert read["valid"] == read[""]
+    assert "| read | 9 |" in page.read_text("utf-8")
