@@ -179,7 +179,10 @@ def train_text(
     validate: Callable[[], float],
     settings: TextTrainingSettings,
 ) -> float:
-    """Tune the ALBERT and train the text classifier; leaves ``model`` in its best state.
+    """Train the text classifier, then tune the ALBERT with it; leaves ``model`` in its best state.
+
+    The classifier comes first, alone: what a classifier that knows nothing asks of the ALBERT would
+    undo some of what it has learnt (Kumar et al., 2022).
 
     Returns:
         The best validation accuracy.
@@ -188,13 +191,22 @@ def train_text(
     def loss(batch: tuple[Tensor, ...]) -> Tensor:
         ids, mask, target = batch
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.half_precision):
-            logits = model.text(model.tmodel(ids, mask).representation)
+            with torch.set_grad_enabled(model.tmodel.training):
+                representation = model.tmodel(ids, mask).representation
+            logits = model.text(representation)
         return F.cross_entropy(logits.float(), target)
 
+    model.tmodel.train(mode=False)
+    alone = dataclasses.replace(settings, steps=settings.classifier_steps)
+    classifier = list(model.text.parameters())
+    rates = [(classifier, settings.classifier_rate)]
+    best = _train(nn.ModuleList([model.text]), rates, batches, loss, validate, alone, "classifier")
+    if settings.steps == 0:
+        return best
     parts = nn.ModuleList([model.tmodel, model.text])
     rates = [
         (list(model.tmodel.parameters()), settings.learning_rate),
-        (list(model.text.parameters()), settings.classifier_rate),
+        (classifier, settings.tuning_rate),
     ]
     return _train(parts, rates, batches, loss, validate, settings, "text")
 

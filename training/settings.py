@@ -81,15 +81,19 @@ class TextTrainingSettings:
     """Share of each corpus in what is drawn; classes are drawn equally within a corpus."""
     tests: tuple[str, ...] = ("goemotions", "meld_text")
     """Corpora whose ``dev.csv`` is the test set; it is never validated on."""
-    steps: int = 700
-    """Batches at most."""
+    classifier_steps: int = 400
+    """Batches in which the classifier learns over an ALBERT that stays as it is."""
+    steps: int = 300
+    """Batches at most in which both are tuned after that; 0 leaves the ALBERT as it is."""
     batch: int = 64
     """Sentences in a batch."""
-    learning_rate: float = 1.5e-4
-    """Peak for the ALBERT; its classifier learns at ``classifier_rate``."""
     classifier_rate: float = 1e-3
-    """Peak for the classifier, which starts from nothing."""
-    warm_up: int = 100
+    """Peak for the classifier, while it learns alone."""
+    learning_rate: float = 3e-5
+    """Peak for the ALBERT, when it is tuned."""
+    tuning_rate: float = 1e-4
+    """Peak for the classifier, when both are."""
+    warm_up: int = 40
     """Batches over which the rates rise to their peaks."""
     weight_decay: float = 0.01
     """Of AdamW."""
@@ -101,7 +105,7 @@ class TextTrainingSettings:
     """Compute in bfloat16: twice as fast where the processor has it."""
     opinion_share: float = 0.6
     """Share of the teacher's opinion in the target, beside the label, where there is an opinion."""
-    validate_every: int = 175
+    validate_every: int = 100
     """Batches between two validations."""
     patience: int = 4
     """Validations without a better accuracy before training ends."""
