@@ -90,7 +90,7 @@ def session_baseline(
         predicted = (
             _machine(features, labels, _taught(fold), fold.test),
             _machine(by_speaker, labels, _taught(fold), fold.test),
-            _reader([utterances[i] for i in _taught(fold)], [utterances[i] for i in fold.test]),
+            reader([utterances[i] for i in _taught(fold)], [utterances[i] for i in fold.test]),
         )
         judged.append(
             {
@@ -123,7 +123,7 @@ def _machine(
     return np.asarray(machine.predict(scaler.transform(values[test])), np.int64)
 
 
-def _reader(train: Sequence[Utterance], test: Sequence[Utterance]) -> NDArray[np.int64]:
+def reader(train: Sequence[Utterance], test: Sequence[Utterance]) -> NDArray[np.int64]:
     """Classes of the test sentences by TF-IDF of words and pairs, and logistic regression."""
     from sklearn.dummy import DummyClassifier
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -195,7 +195,7 @@ def text_baseline(root: Path, settings: OpenSettings) -> dict[str, Any]:
         tested = read_texts(root / corpus / "dev.csv")
         own = [u for u in everything if u.corpus == corpus]
         for name, trained in (("own corpus", own), ("all corpora", everything)):
-            predicted = _reader(trained, tested)
+            predicted = reader(trained, tested)
             truth = np.array([EMOTIONS.index(u.label) for u in tested])
             figures[f"TF-IDF + logistic regression, {corpus}, {name}"] = _figures(
                 confusion(truth, predicted)

@@ -123,7 +123,7 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
         return 0
     if flags.command == "tables":
         return _tables(flags)
-    if flags.command in {"confusions", "heard"}:
+    if flags.command in {"confusions", "words"}:
         return _recognised(flags, settings)
     out = flags.out or RUNS / flags.command
     if flags.command == "baseline":
@@ -191,20 +191,20 @@ def _fit(flags: argparse.Namespace, settings: OpenSettings) -> int:
 
 
 def _recognised(flags: argparse.Namespace, settings: OpenSettings) -> int:
-    from stser_core.ensemble import DEFAULT_CHECKPOINT
-    from training.recognised import count_confusions, write_heard
+    from stser_core.ensemble import DEFAULT_CHECKPOINT, Stser
+    from training.recognised import count_confusions
     from training.text_encoder import TextEncoder
+    from training.text_report import text_report
     from training.transcripts import Recogniser, embedded_model
 
     recogniser = Recogniser(flags.vosk_model or embedded_model(), flags.cache)
-    if flags.command == "heard":
-        out = flags.out / "manifest.csv"
-        said, heard = write_heard(flags.root / flags.corpus, recogniser, out, flags.sentences)
-        sys.stdout.write(f"{out}: something was heard in {heard} of {said} sentences\n")
-        return 0
-    encoder = TextEncoder.of_checkpoint(DEFAULT_CHECKPOINT)
-    table = count_confusions(flags.root, recogniser, encoder, flags.sentences, settings)
-    flags.out.write_text(table, "utf-8")
+    if flags.command == "words":
+        stser = Stser.load(flags.checkpoint)
+        text = text_report(flags.root, stser, recogniser, flags.sentences, settings)
+    else:
+        encoder = TextEncoder.of_checkpoint(DEFAULT_CHECKPOINT)
+        text = count_confusions(flags.root, recogniser, encoder, flags.sentences, settings)
+    flags.out.write_text(text, "utf-8")
     return 0
 
 

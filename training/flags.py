@@ -247,10 +247,10 @@ def _add_text_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
         help="count which words a recogniser hears for which, on synthetic speech",
     )
     confusions.add_argument("--out", type=Path, required=True, help="table to write (TSV)")
-    heard = commands.add_parser(
-        "heard",
+    words = commands.add_parser(
+        "words",
         parents=[shared, recognised],
-        help="write a text corpus as a recogniser hears it from synthetic voices",
+        help="the text classifier on test sentences as written and as recognised",
     )
-    heard.add_argument("--corpus", type=Path, required=True, help="CSV file below --root")
-    heard.add_argument("--out", type=Path, required=True, help="folder for manifest.csv")
+    words.add_argument("--checkpoint", type=Path, help="default: the packaged one")
+    words.add_argument("--out", type=Path, required=True, help="Markdown file to write")

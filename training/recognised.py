@@ -1,12 +1,11 @@
 """Sentences spoken by synthetic voices and recognised: what a text branch is really given.
 
-``stser-train confusions`` counts what is heard for what; ``stser-train heard`` writes a text corpus
-as it was heard, to be evaluated beside the corpus as it was written.
+``stser-train confusions`` counts what is heard for what; ``stser-train words`` judges test sentences
+as they are heard beside the same sentences as they are written.
 """
 
 from __future__ import annotations
 
-import csv
 import shutil
 import subprocess
 import tempfile
@@ -14,16 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from tqdm import tqdm
 
 from stser_core.text import spoken_words
-from training.corpora.csv_manifest import read_rows
 from training.errors import TrainingError
 from training.mishearing import counted_table
 from training.open_corpora import generator, read_text
 from training.settings import OpenSettings
-from training.text_data import written_as_heard
 from training.text_encoder import TextEncoder
 from training.transcripts import Recogniser
 
@@ -78,33 +74,3 @@ def count_confusions(
         said += [w for w in words if len(w) <= _LONGEST][:share]
     heard = recognised(said, recogniser)
     return counted_table(zip(said, heard, strict=True))
-
-
-def write_heard(source: Path, recogniser: Recogniser, out: Path, sentences: int) -> tuple[int, int]:
-    """Copy labelled rows of a text corpus, drawn at random, with what was heard for their text.
-
-    Sentences of which nothing was heard are left out: there is nothing for a text branch to judge.
-
-    Returns:
-        The number of sentences spoken, and of those in which something was heard.
-
-    Raises:
-        CorpusError: The corpus is missing or damaged.
-        TrainingError: There is no flite, or Vosk cannot use the model.
-    """
-    rows = [row for row in read_rows(source, ("text", "label4")) if row["label4"]]
-    order = np.random.default_rng(0).permutation(len(rows))[:sentences]
-    chosen = [dict(rows[i]) for i in sorted(order)]
-    said = [written_as_heard(row["text"]) for row in chosen]
-    kept = [(row, words) for row, words in zip(chosen, said, strict=True) if words]
-    heard = recognised([words for _, words in kept], recogniser)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, ["text", "written", "label4"], extrasaction="ignore")
-        writer.writeheader()
-        understood = 0
-        for (row, words), found in zip(kept, heard, strict=True):
-            if found:
-                understood += 1
-                writer.writerow(row | {"text": " ".join(found), "written": " ".join(words)})
-    return len(kept), understood
