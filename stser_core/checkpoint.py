@@ -47,6 +47,7 @@ ADDED: Final = frozenset(
         "sizes.text.groups",
         "sizes.speech.short_cut",
         "sizes.speech.short_cut_dropout",
+        "sizes.speech.masks",
         "novelty",
     }
 )

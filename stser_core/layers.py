@@ -38,6 +38,28 @@ def reverse_valid(frames: Tensor, lengths: Tensor) -> Tensor:
     return frames.gather(1, index[:, :, None].expand(-1, -1, frames.shape[2]))
 
 
+def blanked(frames: Tensor, lengths: Tensor) -> Tensor:
+    """Two bands of up to an eighth of the values and two spans of up to a sixth of each row's frames,
+    at most 20, set to zero: SpecAugment (Park et al., 2019), drawn anew for each row.
+
+    Args:
+        frames: ``(batch, time, values)``.
+        lengths: Valid frames in each row, int64 ``(batch,)``.
+    """
+    batch, time, values = frames.shape
+    kept = torch.ones(batch, time, values, dtype=torch.bool)
+    for _ in range(2):
+        band = torch.rand(batch) * (values // 8 + 1)
+        low = torch.rand(batch) * (values - band)
+        bins = torch.arange(values)
+        kept &= ~((bins >= low[:, None]) & (bins < (low + band)[:, None]))[:, None, :]
+        span = torch.rand(batch) * ((lengths / 6).clamp(max=20) + 1)
+        start = torch.rand(batch) * (lengths - span).clamp(min=0)
+        steps = torch.arange(time)
+        kept &= ~((steps >= start[:, None]) & (steps < (start + span)[:, None]))[:, :, None]
+    return frames * kept
+
+
 def attention_pool(frames: Tensor, scores: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """Average frames over time with softmax weights, ignoring padding.
 

@@ -41,6 +41,9 @@ class SpeechModelSettings:
     """Heads of the self-attention."""
     short_cut: bool = False
     """Add a projection of functionals of the log-mel over time to the representation."""
+    masks: bool = False
+    """Blank two bands and two spans of what the recurrent part hears, while training (SpecAugment, Park
+    et al., 2019); a short cut hears all."""
     short_cut_dropout: float = 0.4
     """Share of the functionals dropped, while training: many of them say the same."""
     dropout: float = 0.1

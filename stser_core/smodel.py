@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from stser_core.conv_blocks import FurtherBlock, ResidualEnd
 from stser_core.errors import ShapeError
-from stser_core.layers import BidirectionalLstm, SelfAttention, attention_pool, valid_mask
+from stser_core.layers import BidirectionalLstm, SelfAttention, attention_pool, blanked, valid_mask
 from stser_core.short_cut import ShortCut
 from stser_core.sizes import SpeechModelSettings
 
@@ -102,6 +102,8 @@ class SpeechModel(nn.Module):
         valid = valid_mask(lengths, log_mel.shape[1])
         # masked_fill and not a product: padding may be infinite or not a number.
         framed = log_mel.masked_fill(~valid[:, :, None], 0.0)
+        if self.training and self.settings.masks:
+            framed = blanked(framed, lengths)
         # One channel appended and moved is "channels last" to PyTorch, which makes this block,
         # most of the training time, two to three times faster than log_mel[:, None].
         framed = framed[..., None].permute(0, 3, 1, 2)  # (B, 1, T, M)

@@ -211,12 +211,16 @@ def _recognised(flags: argparse.Namespace, settings: OpenSettings) -> int:
 def _tables(flags: argparse.Namespace) -> int:
     from stser_core.checkpoint import read_manifest
     from stser_core.ensemble import DEFAULT_CHECKPOINT
-    from training.tables import tables
+    from training.model_card import COPY, model_card, shipped
+    from training.tables import COMMANDS, Results, draw, tables
 
-    page = tables(
-        flags.crossval / "crossval.json",
-        flags.baseline / "baseline.json",
-        read_manifest(DEFAULT_CHECKPOINT).notes,
-    )
-    flags.out.write_text(page, "utf-8")
+    manifest = read_manifest(DEFAULT_CHECKPOINT)
+    name = f"{manifest.description.name} {manifest.description.version}"
+    folders = {command: flags.results / command for command in COMMANDS}
+    results = Results.read(folders, name, manifest.notes)
+    (flags.docs / "results" / "training.md").write_text(tables(results), "utf-8")
+    draw(results, flags.docs / "images" / "model")
+    card = model_card(results, manifest.description)
+    (flags.docs / "model-card.md").write_text(card, "utf-8")
+    (manifest.directory / COPY).write_text(shipped(card), "utf-8")
     return 0

@@ -10,11 +10,8 @@ label, with the text branch of a checkpoint, which never saw those sentences.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +25,29 @@ from torch import nn
 from stser_core.checkpoint import read_manifest
 from stser_core.fusion import StserModel
 from stser_core.tensors import load_model
-from training.calibrate import log_posterior
 from training.errors import TrainingError
 from training.fit import HEARD_IN_VALIDATION, fit_bimodal, fit_speech, matched_pairs
-from training.folds import Fold, left_out_fold, speaker_folds
+from training.folds import left_out_fold, speaker_folds
+from training.held_out import (
+    HEARD,
+    Run,
+    pair_figures,
+    speech_figures,
+    speech_reliability,
+)
 from training.loop import score_speech, score_text
-from training.metrics import confusion, unweighted_accuracy, weighted_accuracy
 from training.open_corpora import TextSplit, generator, read_speech, read_text
 from training.settings import OpenSettings
 from training.speech_data import SpeechData
+from training.text_data import TextData
 from training.text_encoder import TextEncoder
 
 logger = logging.getLogger(__name__)
 
-HEARD = (0, 1, 3, 10, 30)
-"""Utterances of the test speaker heard before the one that is judged."""
 HEARD_BY_PAIRS = 10
 """Utterances heard before, when pairs are judged."""
 PAIR_TEST = "goemotions"
 """Corpus whose held-out sentences are paired with held-out speakers."""
-
-Counts = dict[str, NDArray[np.int64]]
-"""Confusion matrices by name."""
 
 
 def crossval(
@@ -65,24 +63,21 @@ def crossval(
         settings: As for ``fit``.
 
     Returns:
-        Per corpus and number of utterances heard: WA and UA over all folds, and UA's mean and
-        deviation by fold.
+        ``speech``: as :func:`~training.held_out.speech_figures`. ``reliability`` and ``pairs``
+        likewise.
     """
     speech = read_speech(root, settings, cache)
     runs = crossval_runs(speech, settings)
     for run in runs:
         run_speech(run, speech, root, out)
     text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
-    for number, run in enumerate(runs, start=1):
-        if not (out / f"pairs-{number}.json").is_file():
-            model = load_model(read_manifest(checkpoint))
-            model = with_speech(model, run, out)
-            _write(
-                out / f"pairs-{number}.json", pair_fold(model, speech, run.fold, text, run.settings)
-            )
-    pairs = [out / f"pairs-{number}.json" for number in range(1, len(runs) + 1)]
-    counted = [counts(run, speech, out) for run in runs]
-    return summary([*counted, *(json.loads(path.read_text("utf-8")) for path in pairs)])
+    for run in runs:
+        run_pairs(run, speech, text, checkpoint, out)
+    return {
+        "speech": speech_figures(runs, speech, out),
+        "reliability": speech_reliability(runs, speech, out),
+        "pairs": pair_figures(runs, out),
+    }
 
 
 def left_out(root: Path, cache: Path, out: Path, settings: OpenSettings) -> dict[str, Any]:
@@ -95,17 +90,10 @@ def left_out(root: Path, cache: Path, out: Path, settings: OpenSettings) -> dict
     runs = left_out_runs(speech, settings)
     for run in runs:
         run_speech(run, speech, root, out)
-    return summary([counts(run, speech, out) for run in runs])
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One training of the speech branch."""
-
-    name: str
-    """Of its files."""
-    fold: Fold
-    settings: OpenSettings
+    return {
+        "speech": speech_figures(runs, speech, out),
+        "reliability": speech_reliability(runs, speech, out),
+    }
 
 
 def crossval_runs(speech: SpeechData, settings: OpenSettings) -> list[Run]:
@@ -160,21 +148,7 @@ def run_speech(run: Run, speech: SpeechData, root: Path, out: Path) -> None:
         validation=said(run.fold.validation, HEARD_IN_VALIDATION),
         test=np.stack([said(run.fold.test, heard) for heard in HEARD]),
     )
-    logger.info("%s: %s", run.name, summary([counts(run, speech, out)]))
-
-
-def counts(run: Run, speech: SpeechData, out: Path) -> Counts:
-    """Confusion matrices of a run's test, by corpus and utterances heard."""
-    with np.load((out / run.name).with_suffix(".npz"), allow_pickle=False) as kept:
-        predicted = kept["test"].argmax(axis=2)
-    labels, corpora = _labels(speech, run.fold)
-    return {
-        f"{corpus}, {heard} heard": confusion(
-            labels[corpora == corpus], predicted[place][corpora == corpus]
-        )
-        for place, heard in enumerate(HEARD)
-        for corpus in np.unique(corpora)
-    }
+    logger.info("%s: %s", run.name, speech_figures([run], speech, out))
 
 
 def load_speech(run: Run, out: Path) -> StserModel:
@@ -202,64 +176,39 @@ def with_speech(model: StserModel, run: Run, out: Path) -> StserModel:
     return joined.eval()
 
 
-def pair_fold(
-    model: StserModel, speech: SpeechData, fold: Fold, text: TextSplit, settings: OpenSettings
-) -> Counts:
-    """Train the bimodal classifier of one fold and count pairs of test speech and test sentences."""
-    prior = speech.prior(fold.train)
-    torch.manual_seed(settings.seed)
+def run_pairs(run: Run, speech: SpeechData, text: TextSplit, checkpoint: Path, out: Path) -> None:
+    """Train a fold's bimodal classifier and keep what all three say of pairs, unless it is there.
+
+    ``pairs-NAME.npz`` holds, for ``validation`` and ``test``, labels and the logits of speech, text
+    and bimodal classifier ``(3, pairs, classes)``: each utterance of the side's speakers with a
+    sentence of the same label that is on that side of the text.
+    """
+    path = out / f"pairs-{run.name}.npz"
+    if path.is_file():
+        return
+    model = with_speech(load_model(read_manifest(checkpoint)), run, out)
+    prior = speech.prior(run.fold.train)
+    torch.manual_seed(run.settings.seed)
     model.bimodal = StserModel(model.settings).bimodal
-    fit_bimodal(model, speech, fold, prior, text, settings)
-    scores = score_speech(model, speech, fold.test, prior, heard=HEARD_BY_PAIRS, seed=settings.seed)
-    labels, _ = _labels(speech, fold)
-    return _pairs(model, scores.logits, scores.representation, labels, text, settings)
-
-
-def _labels(speech: SpeechData, fold: Fold) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-    corpora = np.array([speech.utterances[i].corpus for i in fold.test])
-    return speech.labels[list(fold.test)], corpora
-
-
-def _write(path: Path, counts: Counts) -> None:
-    path.write_text(json.dumps({k: v.tolist() for k, v in counts.items()}), "utf-8")
-
-
-def _pairs(
-    model: StserModel,
-    speech_logits: NDArray[np.float32],
-    speech: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    text: TextSplit,
-    settings: OpenSettings,
-) -> Counts:
-    data = text.tests[PAIR_TEST]
-    read = score_text(model, data, range(len(data)))
-    pairs = matched_pairs(labels, data.labels, generator(settings, 6))[:, 1]
-    with torch.no_grad():
-        fused = model.fuse(
-            torch.from_numpy(speech), torch.from_numpy(read.representation[pairs])
-        ).numpy()
-    logits = {"speech": speech_logits, "text": read.logits[pairs], "bimodal": fused}
-    posteriors = {name: np.exp(log_posterior(values, 1.0)) for name, values in logits.items()}
-    posteriors["STSER"] = np.mean(list(posteriors.values()), axis=0)
-    return {
-        f"pairs, {name}": confusion(labels, values.argmax(axis=1))
-        for name, values in posteriors.items()
+    fit_bimodal(model, speech, run.fold, prior, text, run.settings)
+    sides: dict[str, tuple[Sequence[int], TextData, NDArray[np.int64]]] = {
+        "validation": (run.fold.validation, text.data, np.array(text.validation)),
+        "test": (run.fold.test, text.tests[PAIR_TEST], np.arange(len(text.tests[PAIR_TEST]))),
     }
-
-
-def summary(folds: list[dict[str, Any]]) -> dict[str, Any]:
-    """WA and UA over the utterances of all folds, and UA's mean and deviation over the folds."""
-    by_name: dict[str, list[NDArray[np.int64]]] = defaultdict(list)
-    for fold in folds:
-        for name, counts in fold.items():
-            by_name[name].append(np.array(counts))
-    return {
-        name: {
-            "WA": round(weighted_accuracy(sum(matrices)), 4),  # type: ignore[arg-type]
-            "UA": round(unweighted_accuracy(sum(matrices)), 4),  # type: ignore[arg-type]
-            "UA mean": round(float(np.mean([unweighted_accuracy(m) for m in matrices])), 4),
-            "UA sd": round(float(np.std([unweighted_accuracy(m) for m in matrices])), 4),
-        }
-        for name, matrices in by_name.items()
-    }
+    kept: dict[str, NDArray[Any]] = {}
+    for side, (utterances, data, readable) in sides.items():
+        heard = score_speech(
+            model, speech, utterances, prior, heard=HEARD_BY_PAIRS, seed=run.settings.seed
+        )
+        labels = speech.labels[list(utterances)]
+        drawn = matched_pairs(labels, data.labels[readable], generator(run.settings, 6))[:, 1]
+        chosen, place = np.unique(readable[drawn], return_inverse=True)
+        read = score_text(model, data, chosen.tolist())
+        with torch.no_grad():
+            fused = model.fuse(
+                torch.from_numpy(heard.representation),
+                torch.from_numpy(read.representation[place]),
+            ).numpy()
+        kept[side] = np.stack([heard.logits, read.logits[place], fused])
+        kept[f"{side} labels"] = labels
+    np.savez(path, allow_pickle=False, **kept)

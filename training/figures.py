@@ -91,6 +91,43 @@ def draw_bars(path: Path, rows: Sequence[str], bars: Mapping[str, Sequence[float
         _save(figure, path)
 
 
+def draw_reliability(path: Path, kinds: Mapping[str, Sequence[tuple[float, float, int]]]) -> None:
+    """Accuracy against confidence: on the diagonal a probability means what it says.
+
+    Args:
+        path: Without suffix.
+        kinds: By name, rows of mean confidence, accuracy and number of verdicts.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.4, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot([0.25, 1], [0.25, 1], color="grey", linestyle=":", linewidth=1)
+        for name, rows in kinds.items():
+            confidence, accuracy, _ = zip(*rows, strict=True)
+            axes.plot(confidence, accuracy, marker="o", markersize=3, label=name)
+        axes.set(xlabel="confidence", ylabel="share right", xlim=(0.25, 1), ylim=(0, 1))
+        axes.legend()
+        _save(figure, path)
+
+
+def draw_coverage(path: Path, kinds: Mapping[str, Sequence[tuple[float, float, float]]]) -> None:
+    """Accuracy of the verdicts that are kept against their share.
+
+    Args:
+        path: Without suffix.
+        kinds: By name, rows of bound, share kept and accuracy.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.4, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        for name, rows in kinds.items():
+            _, share, accuracy = zip(*rows, strict=True)
+            axes.plot(share, accuracy, label=name)
+        axes.set(xlabel="share of verdicts given", ylabel="share right", xlim=(0, 1), ylim=(0.4, 1))
+        axes.legend()
+        _save(figure, path)
+
+
 def _save(figure: Figure, path: Path) -> None:
     figure.savefig(path.with_suffix(".png"), dpi=150)
     # Without a date equal results give equal files.

@@ -46,6 +46,8 @@ from training.unlike import learn_novelty
 
 logger = logging.getLogger(__name__)
 
+SENTENCES_IN_PAIRS = 2_500
+"""Training sentences that the bimodal classifier is trained with, drawn at random."""
 HEARD_IN_VALIDATION = 3
 """Utterances heard before, when validation decides: between a first word and a long talk."""
 
@@ -123,8 +125,8 @@ def fit_bimodal(
     heard = score_speech(
         model, speech, fold.train, prior, heard=HEARD_IN_VALIDATION, seed=settings.seed
     )
-    # As many sentences as utterances are plenty for a classifier over frozen representations.
-    drawn = generator(settings, 3).permutation(len(text.train))[: 2 * len(fold.train)]
+    # A few thousand sentences are plenty for a classifier over frozen representations.
+    drawn = generator(settings, 3).permutation(len(text.train))[:SENTENCES_IN_PAIRS]
     some = [text.train[i] for i in drawn]
     read = score_text(model, text.data, some)
     train_bimodal(
@@ -156,7 +158,7 @@ def fit(
         settings: All of them.
         text_from: Takes the trained text branch of this checkpoint instead of training one.
         opinions: A teacher's, as ``stser-train distil`` writes them.
-        speech_from: Likewise the speech branch, which must be of the same corpora and sizes.
+        speech_from: Likewise the speech branch, which must be of the same corpora.
 
     Raises:
         CorpusError: A corpus is missing or damaged.
@@ -167,15 +169,11 @@ def fit(
     believed = None if opinions is None else read_opinions(opinions, text.data)
     speech = read_speech(root, settings, cache)
     fold = training_only(speech.utterances, settings.validation_share, settings.seed)
-    model = started(encoder, settings)
     if speech_from is None:
+        model = started(encoder, settings)
         prior = fit_speech(model, speech, fold, root, settings)
     else:
-        heard = read_manifest(speech_from)
-        trained = load_model(heard)
-        prior = heard.description.prior.statistics()
-        model.smodel.load_state_dict(trained.smodel.state_dict())
-        model.speech.load_state_dict(trained.speech.state_dict())
+        model, prior = _with_speech_of(speech_from, encoder, settings)
     if text_from is None:
         fit_text(model, text, settings, believed)
     else:
@@ -199,6 +197,18 @@ def fit(
             speech, fold, read_noises(root, settings.log_mel), generator(settings, 7)
         ),
     )
+
+
+def _with_speech_of(
+    checkpoint: Path, encoder: TextEncoder, settings: OpenSettings
+) -> tuple[StserModel, LogMelStatistics]:
+    """A model with the trained speech branch of a checkpoint, and the prior that goes with it."""
+    given = read_manifest(checkpoint)
+    sizes = dataclasses.replace(settings.sizes, speech=given.description.sizes.speech)
+    model, trained = started(encoder, dataclasses.replace(settings, sizes=sizes)), load_model(given)
+    model.smodel.load_state_dict(trained.smodel.state_dict())
+    model.speech.load_state_dict(trained.speech.state_dict())
+    return model, given.description.prior.statistics()
 
 
 def calibrate(

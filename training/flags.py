@@ -137,10 +137,21 @@ def parser() -> argparse.ArgumentParser:
         f"(default: {MIN_TRANSCRIPT_CONFIDENCE:g})",
     )
     add_recogniser_command(commands, shared)
-    tables = commands.add_parser("tables", parents=[shared], help="all figures as Markdown")
-    tables.add_argument("--crossval", type=Path, required=True, help="folder of its results")
-    tables.add_argument("--baseline", type=Path, required=True, help="folder of its results")
-    tables.add_argument("--out", type=Path, required=True, help="Markdown file to write")
+    tables = commands.add_parser(
+        "tables", parents=[shared], help="all figures as Markdown and pictures, and the model card"
+    )
+    tables.add_argument(
+        "--results",
+        type=Path,
+        default=Path("runs"),
+        help="folder of the results of crossval, left-out, robustness and baseline (default: runs)",
+    )
+    tables.add_argument(
+        "--docs",
+        type=Path,
+        default=Path("docs"),
+        help="folder of the pages: results/training.md, model-card.md, images/model (default: docs)",
+    )
     return flags
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,8 +100,3 @@ def least_bound(
     share = np.convolve(right, np.ones(near) / near, mode="valid")
     poor = np.flatnonzero(share < wanted)
     return 0.0 if len(poor) == 0 else float(values[order][poor[-1] + near // 2])
-
-
-def merged(parts: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Arrays of several folds, joined by name."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

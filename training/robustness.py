@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from stser_core.fusion import StserModel
 from training.channels import CLEAN, Channel, conditions
-from training.crossval import Run, crossval_runs, load_speech
+from training.crossval import crossval_runs, load_speech
 from training.errors import TrainingError
 from training.front_end import extract, load_audio
+from training.held_out import Run
 from training.loop import score_speech
 from training.metrics import confusion, unweighted_accuracy
 from training.open_corpora import noise_recordings, read_speech
@@ -31,7 +32,7 @@ from training.utterance import Utterance
 
 logger = logging.getLogger(__name__)
 
-HEARD: Final = 10
+HEARD_BEFORE: Final = 10
 """Utterances of the speaker heard before, in the same condition."""
 ROOM_CORPUS: Final = "speechbrain_noise_vad"
 """Folder whose ``manifest.csv`` has recorded room responses (``label_original`` RIRs)."""
@@ -103,7 +104,9 @@ def _figures(
     for run, model in models:
         tested = [place[index] for index in run.fold.test if index in place]
         prior = speech.prior(run.fold.train)
-        scores = score_speech(model, data, tested, prior, heard=HEARD, seed=run.settings.seed)
+        scores = score_speech(
+            model, data, tested, prior, heard=HEARD_BEFORE, seed=run.settings.seed
+        )
         predicted[tested] = scores.logits.argmax(axis=1)
     corpora = np.array([u.corpus for u in data.utterances])
     of_corpus = {

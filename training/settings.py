@@ -53,8 +53,6 @@ class SpeechTrainingSettings:
     """Share of the target spread over all classes: acted labels are no certainty."""
     crop_frames: int = 400
     """Longest excerpt of a training utterance, in frames of 10 ms."""
-    masks: bool = False
-    """Blank bands and spans (SpecAugment): good for the recurrent part alone, bad for functionals."""
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
     """Playback speeds of the training audio (speed and pitch change together)."""
     validate_every: int = 200

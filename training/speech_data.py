@@ -15,7 +15,7 @@ from torch import Tensor
 from stser_core.adaptation import AdaptationSettings, LogMelStatistics, normalise
 from stser_core.features import LogMel
 from stser_core.labels import EMOTIONS
-from training.augment import crop, mask, response, stretched, tract, with_noise
+from training.augment import crop, response, stretched, tract, with_noise
 from training.front_end import LogMels
 from training.settings import SpeechTrainingSettings
 from training.utterance import Utterance
@@ -166,8 +166,7 @@ class SpeechBatches:
         heard = data.heard(index, int(rng.choice(settings.heard_before)), rng, version)
         log_mel, heard = self._elsewhere(log_mel, heard)
         normal = normalise(log_mel, heard, self._prior, data.adaptation)
-        shown = mask(normal, rng) if settings.masks else normal
-        return shown, int(data.labels[index])
+        return normal, int(data.labels[index])
 
     def _elsewhere(
         self, log_mel: LogMel, heard: LogMelStatistics | None

@@ -68,7 +68,7 @@ def test_folds_that_are_done_are_not_done_again_and_the_result_is_the_same(
     result = (out / "crossval.json").read_text("utf-8")
     kept = (out / "speech-1.npz").stat().st_mtime_ns
     (out / "speech-2.npz").unlink()
-    (out / "pairs-3.json").unlink()
+    (out / "pairs-speech-3.npz").unlink()
     assert main(command) == 0
     assert (out / "speech-1.npz").stat().st_mtime_ns == kept
     assert (out / "crossval.json").read_text("utf-8") == result
@@ -83,9 +83,13 @@ def test_a_corpus_that_is_left_out_is_tested_and_never_trained_on(
     out = tmp_path / "left-out"
     arguments = ["--config", tiny, "--root", root, "--cache", tmp_path / "cache", "--out", out]
     assert main(["left-out", *map(str, arguments)]) == 0
-    figures = json.loads((out / "left-out.json").read_text("utf-8"))
+    figures = json.loads((out / "left-out.json").read_text("utf-8"))["speech"]
     heard = [f"{n} heard" for n in (0, 1, 3, 10, 30)]
-    assert set(figures) == {f"{corpus}, {n}" for corpus in ("first", "second") for n in heard}
+    names = {f"{corpus}, {n}" for corpus in ("first", "second") for n in heard}
+    assert names <= set(figures)
+    assert figures["first, 3 heard"]["utterances"] == 3 * 2 * len(EMOTIONS)
+    both = [figures[f"first, 3 heard, {gender}"]["utterances"] for gender in ("female", "male")]
+    assert sum(both) == 3 * 2 * len(EMOTIONS)
     with np.load(out / "without-first.npz") as scores:
         assert scores["test"].shape[1] == 3 * 2 * len(EMOTIONS)  # all that three speakers said
 
