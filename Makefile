@@ -13,7 +13,7 @@ TEST_PACKAGES := libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mo
 PINS := constraints.txt requirements.lock setup/build.lock
 SOURCES := $(shell git ls-files config stser_core monitor training 2>/dev/null)
 
-.PHONY: run test lint types check recogniser bench fuzz soak text-model audit lock dashboard dashboard-check clean
+.PHONY: run test lint types check recogniser bench fuzz soak text-model model figures audit lock dashboard dashboard-check clean
 
 run: $(VENV)/installed
 	@$(VENV)/bin/stser-monitor $(ARGS)
@@ -63,6 +63,17 @@ soak: $(TEST_VENV)/installed
 text-model: $(TEST_VENV)/installed
 	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train distil --out runs/distil $(ARGS) \
 		--teacher $$(./setup/teacher $(TEST_VENV)/bin/python runs/teacher)
+
+# The default weights: the ALBERT distilled, both branches trained, calibrated and exported.
+model: text-model
+	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train fit --out stser_core/weights/stser-open \
+		--albert runs/distil/albert --opinions runs/distil/opinions.safetensors $(ARGS)
+
+# All figures of docs/results/training.md and the model card; goes on where it was stopped.
+figures: $(TEST_VENV)/installed
+	@for command in crossval left-out "robustness --each 6" baseline; do \
+		$(ONE_THREAD) $(TEST_VENV)/bin/stser-train $$command $(ARGS) >/dev/null || exit; done
+	@$(TEST_VENV)/bin/stser-train tables
 
 # Weak spots in the code, known vulnerabilities in what is installed. Needs a network; setup/audit tells the exit codes.
 audit: $(AUDIT_VENV)/installed

@@ -137,7 +137,9 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
     elif flags.command == "robustness":
         from training.robustness import robustness
 
-        figures = robustness(flags.root, flags.cache, flags.crossval, settings, flags.each)
+        figures = robustness(
+            flags.root, flags.cache, flags.crossval, settings, flags.each, flags.checkpoint
+        )
     else:
         from stser_core.ensemble import DEFAULT_CHECKPOINT
         from training.crossval import crossval

@@ -175,6 +175,11 @@ def _add_held_out(commands: Any, shared: argparse.ArgumentParser) -> None:
         help="folder of its results (default: runs/crossval)",
     )
     robustness.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="test this instead, on the validation speakers that its training set apart",
+    )
+    robustness.add_argument(
         "--each",
         type=int,
         default=1,

@@ -17,10 +17,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from stser_core.checkpoint import read_manifest
 from stser_core.fusion import StserModel
+from stser_core.tensors import load_model
 from training.channels import CLEAN, Channel, conditions
 from training.crossval import crossval_runs, load_speech
 from training.errors import TrainingError
+from training.folds import Fold, training_only
 from training.front_end import extract, load_audio
 from training.held_out import Run
 from training.loop import score_speech
@@ -39,7 +42,12 @@ ROOM_CORPUS: Final = "speechbrain_noise_vad"
 
 
 def robustness(
-    root: Path, cache: Path, crossval: Path, settings: OpenSettings, each: int
+    root: Path,
+    cache: Path,
+    crossval: Path,
+    settings: OpenSettings,
+    each: int,
+    checkpoint: Path | None = None,
 ) -> dict[str, Any]:
     """UA of held-out speakers by condition and corpus.
 
@@ -49,15 +57,22 @@ def robustness(
         crossval: Folder of ``stser-train crossval``, whose weights are tested.
         settings: Those of ``crossval``.
         each: Judge one of so many utterances of each speaker and class; 1 judges all.
+        checkpoint: Tested in place of ``crossval``, on its validation speakers. They chose when its
+            training ended and its temperatures: a little kinder than a test, and alike in all conditions.
 
     Raises:
         CorpusError: A corpus is missing or damaged.
         TrainingError: There is no noise, or ``crossval`` is not done.
     """
     speech = read_speech(root, settings, cache, augmented=False)
-    runs = crossval_runs(speech, settings)
-    models = [(run, load_speech(run, crossval)) for run in runs]
+    models = (
+        [_of_checkpoint(checkpoint, speech, settings)]
+        if checkpoint is not None
+        else [(run, load_speech(run, crossval)) for run in crossval_runs(speech, settings)]
+    )
     some = _some(speech.utterances, each)
+    wanted = {index for run, _ in models for index in run.fold.test}
+    some = [index for index in some if index in wanted]
     part = [speech.utterances[index] for index in some]
     figures: dict[str, Any] = {}
     for channel in [CLEAN, *_conditions(root, settings)]:
@@ -66,6 +81,15 @@ def robustness(
         figures[channel.name] = _figures(channel, data, some, models, speech)
         logger.info("%s: %s", channel.name, figures[channel.name])
     return figures
+
+
+def _of_checkpoint(
+    checkpoint: Path, speech: SpeechData, settings: OpenSettings
+) -> tuple[Run, StserModel]:
+    """A checkpoint and the speakers that its training set apart."""
+    apart = training_only(speech.utterances, settings.validation_share, settings.seed)
+    fold = Fold(apart.train, (), apart.validation)
+    return Run("checkpoint", fold, settings), load_model(read_manifest(checkpoint))
 
 
 def _conditions(root: Path, settings: OpenSettings) -> list[Channel]:

@@ -95,6 +95,16 @@ def write_speech(folder: Path, first_speaker: int, n_speakers: int = 3, takes: i
         rows.writerow(["audio/none.wav", folder.name, "s9", "male", "", ""])
 
 
+def write_noise(folder: Path) -> None:
+    """A noise to train with and one to test with."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        samples = (0.1 * rng.standard_normal(16_000)).astype(np.float32)
+        soundfile.write(folder / f"{name}.wav", samples, 16_000)
+    (folder / "manifest.csv").write_text("path,split\na.wav,fold1\nb.wav,fold5\n", "utf-8")
+
+
 def write_texts(folder: Path) -> None:
     """A text corpus with its test set."""
     folder.mkdir()
@@ -114,6 +124,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_speech(folder / "first", 0)
     write_speech(folder / "second", 3)
     write_texts(folder / "goemotions")
+    write_noise(folder / "esc10")
     return folder
 
 

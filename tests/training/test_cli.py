@@ -77,6 +77,44 @@ def test_folds_that_are_done_are_not_done_again_and_the_result_is_the_same(
         assert scores["test"].shape == (5, 2 * 2 * len(EMOTIONS), len(EMOTIONS))
 
 
+def test_robustness_asks_held_out_speakers_in_every_condition(
+    checkpoint: Path, root: Path, tiny: Path, tmp_path: Path
+) -> None:
+    arguments = ["--config", tiny, "--root", root, "--cache", tmp_path, "--out", tmp_path / "out"]
+    command = ["robustness", *map(str, arguments), "--checkpoint", str(checkpoint)]
+    assert main(command) == 0
+    figures = json.loads((tmp_path / "out" / "robustness.json").read_text("utf-8"))
+    assert next(iter(figures)) == "clean"
+    assert {"noise, 10 dB SNR", "telephone, G.711", "Opus, 7 kb/s"} < set(figures)
+    # One validation speaker of each corpus, with two utterances of each emotion.
+    assert {found["utterances"] for found in figures.values()} == {2 * 2 * len(EMOTIONS)}
+    assert main([*command, "--each", "2"]) == 0
+    figures = json.loads((tmp_path / "out" / "robustness.json").read_text("utf-8"))
+    assert figures["clean"]["utterances"] == 2 * len(EMOTIONS)
+
+
+def test_a_fitted_checkpoint_knows_noise_from_its_training_speech(checkpoint: Path) -> None:
+    stser = Stser.load(checkpoint)
+    noise = 0.1 * np.random.default_rng(1).standard_normal(16_000)
+    frames = log_mel(noise.astype(np.float32), stser.log_mel_settings)
+    assert stser.classify(frames, None).novel
+    assert not stser.classify(log_mel(tone(0, 0, 0), stser.log_mel_settings), None).novel
+
+
+def test_a_trained_speech_branch_can_be_taken_as_it_is(
+    checkpoint: Path, root: Path, tiny: Path, tmp_path: Path
+) -> None:
+    arguments = ["--config", tiny, "--root", root, "--cache", tmp_path, "--out", tmp_path / "new"]
+    taken = ["--text-from", str(checkpoint), "--speech-from", str(checkpoint)]
+    assert main(["fit", *map(str, arguments), *taken]) == 0
+    heard = log_mel(tone(0, 0, 0), Stser.load(checkpoint).log_mel_settings)[None]
+    logits = [
+        Stser.load(p)._engine.speech(heard, np.array([heard.shape[1]])).logits
+        for p in (checkpoint, tmp_path / "new")
+    ]
+    np.testing.assert_allclose(*logits, atol=1e-5)
+
+
 def test_a_corpus_that_is_left_out_is_tested_and_never_trained_on(
     root: Path, tiny: Path, tmp_path: Path
 ) -> None:
