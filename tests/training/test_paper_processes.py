@@ -117,7 +117,8 @@ def test_a_run_killed_in_the_middle_of_a_fold_goes_on_there_to_the_identical_res
     with subprocess.Popen(started, stderr=subprocess.PIPE, text=True, errors="replace") as process:
         assert process.stderr is not None
         seen = ""
-        while "1 of 3: done" not in seen or "bimodal:" not in seen.split("1 of 3: done")[1]:
+        # The second epoch of the second fold's text branch: the first is in the file by then.
+        while len(re.findall(r"text:[^\r\n]*loss=", seen.partition("1 of 3: done")[2])) < 2:
             read = process.stderr.read(1)
             assert read, seen
             seen += read
@@ -126,6 +127,6 @@ def test_a_run_killed_in_the_middle_of_a_fold_goes_on_there_to_the_identical_res
     assert (out / "fold-2.safetensors").is_file()
     assert not (out / "fold-2.json").exists()
     logged = run(started)
-    assert "going on after epoch 3 of text" in logged or "of bimodal" in logged
-    assert logged.count("going on") == 1
+    # Once, in the middle of a branch, unless the kill came late.
+    assert re.findall(r"going on after epoch \d of (\w+)", logged) in (["text"], ["bimodal"])
     assert_same(out, alone)
