@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -155,3 +157,15 @@ def test_what_cannot_be_used_is_one_clear_line_and_exit_code_2(
     assert error.startswith("stser-train: ")
     assert message in error
     assert "\n" not in error
+
+
+def test_without_the_packages_of_training_one_line_says_what_to_install() -> None:
+    start = "import sys; sys.modules['tqdm'] = None; from training.__main__ import main"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{start}; sys.exit(main())"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == 'stser-train: tqdm is missing: pip install "stser-monitor[train]".\n'
