@@ -167,3 +167,17 @@ def test_queue_that_is_full_of_what_an_absent_subscriber_missed_holds_nothing_up
     assert publisher.waiting == 0
     assert 0 < len(seen) < len(events)  # what is missing shows in the sequence
     assert seen == sorted(seen)
+
+
+def test_broker_that_cannot_write_its_disk_gets_everything_all_the_same(tmp_path: Path) -> None:
+    unwritable = tmp_path / "file"
+    unwritable.touch()
+    settings = (
+        "persistence true",
+        f"persistence_location {unwritable}/",
+        "autosave_on_changes true",
+        "autosave_interval 1",
+    )
+    with broker_with(tmp_path, *settings) as broker:
+        told = asyncio.run(delivered(broker, EVENTS))
+    assert [at for event in told for at in place(event)] == [event.sequence for event in EVENTS]
