@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -132,3 +134,13 @@ def test_commands_of_the_document_are_those_that_are_understood(channel: str) ->
     assert longest["maxLength"] == LONGEST_MARK
     with pytest.raises(CommandError, match=" and ".join((", ".join([*COMMANDS][:3]), "reset"))):
         parse('{"type":"another"}')
+
+
+def test_official_tool_finds_no_fault_in_the_document(tmp_path: Path) -> None:
+    tool = os.environ.get("STSER_ASYNCAPI")
+    if not tool:
+        pytest.skip("STSER_ASYNCAPI names no asyncapi (npm install @asyncapi/cli)")
+    environment = {**os.environ, "HOME": str(tmp_path), "CI": "true"}
+    command = [tool, "validate", str(ASYNCAPI), "--fail-severity", "warn"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
