@@ -74,8 +74,8 @@ class MonitorClient:
     """Connects, connects again, and goes on after the last event of each stream that it had.
 
     Events of a stream come in order and once. Those that the monitor no longer has come as one ``stream.gap``, whatever
-    ``types`` says. The first connection begins with the current ``emotion.state`` of each stream, if there is one. What a
-    stream says that begins while the connection is away is not told later.
+    ``types`` says. The first connection begins with the current ``emotion.state`` of each stream, if there is one. A
+    stream that begins while the connection is away is told from when it is back.
 
     Args:
         url: Of the monitor, such as ``ws://127.0.0.1:8765`` or what it prints as its dashboard.
