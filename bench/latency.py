@@ -13,28 +13,21 @@ import asyncio
 import json
 import os
 import sys
-import time
-from collections.abc import AsyncIterator
+import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 import soundfile
 
 from bench.machine import describe_machine
+from bench.realtime import InRealTime, Stopwatch, live_pipeline
 from config.loader import build
-from monitor.assembly import DEMO, assemble
+from monitor.assembly import DEMO
 from monitor.cli import leave_what_is_loaded
 from monitor.events import (
-    FRAME_SAMPLES,
     SAMPLE_RATE_HZ,
-    AudioFrame,
-    AudioGap,
     Samples,
-    SpeechEnded,
-    UtteranceEmotion,
-    WireEvent,
 )
 from monitor.settings import MonitorSettings
 
@@ -43,86 +36,25 @@ GOALS_MS: Final = {"voice alone": 5.0, "with the embedded recogniser": 30.0}
 """95th percentile from the decision to the event."""
 
 
-class InRealTime:
-    """A recording as a microphone would deliver it: each frame when its last sample has been said."""
-
-    name = "recording"
-    live = True
-
-    def __init__(self, samples: Samples) -> None:
-        self._samples = samples
-        self.began_s = 0.0
-        """``time.perf_counter()`` at the first sample."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
-
-    async def __aiter__(self) -> AsyncIterator[AudioFrame | AudioGap]:
-        self.began_s = time.perf_counter()
-        for start in range(0, len(self._samples) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
-            due_s = self.began_s + (start + FRAME_SAMPLES) / SAMPLE_RATE_HZ
-            await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
-            yield AudioFrame(start, self._samples[start : start + FRAME_SAMPLES])
-
-    def stop(self) -> None:
-        return None
-
-
-class Stopwatch:
-    """A publisher that notes when each event is handed to it."""
-
-    def __init__(self) -> None:
-        self.decided_s: dict[int, float] = {}
-        self.judged: list[tuple[float, UtteranceEmotion]] = []
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
-
-    def publish(self, event: WireEvent) -> None:
-        now_s = time.perf_counter()
-        match event.happening:
-            case SpeechEnded(utterance=number):
-                self.decided_s[number] = now_s
-            case UtteranceEmotion() as utterance:
-                self.judged.append((now_s, utterance))
-
-
 def measure(samples: Samples, *, asr: bool, lead_ms: int | None = None) -> dict[str, float]:
     """Milliseconds from the decision, and from the last word, to the event."""
-    given: dict[str, object] = {
-        "asr.enabled": asr,
-        "asr.model": "vosk-tiny-en",
-        "websocket.enabled": False,
-    }
+    given: dict[str, object] = {"asr.enabled": asr, "asr.model": "vosk-tiny-en"}
     if lead_ms is not None:
         given["segmenter.lead_ms"] = lead_ms
-    settings = build(MonitorSettings, overrides=given)
-    parts = assemble(settings, audio=[str(DEMO)])
-    pipeline = parts.pipeline
     source, stopwatch = InRealTime(samples), Stopwatch()
-    parts.streams[0]._source, pipeline._publishers = source, [stopwatch]
-    asyncio.run(parts.pipeline.run(leave_what_is_loaded))
-    judged = [(s, u) for s, u in stopwatch.judged if u.segment.reason == "silence"]
-    decision = [1000 * (s - stopwatch.decided_s[u.segment.utterance]) for s, u in judged]
-    whole = [1000 * (s - source.began_s - u.segment.speech_end / SAMPLE_RATE_HZ) for s, u in judged]
-    said = [u.latency.total for _, u in judged]
-    hangover = [u.latency.endpoint for _, u in judged]
+    with tempfile.TemporaryDirectory() as folder:
+        given["journal.path"] = str(Path(folder) / "journal.sqlite3")
+        pipeline = live_pipeline(build(MonitorSettings, overrides=given), [source], stopwatch)
+        asyncio.run(pipeline.run(leave_what_is_loaded))
+    judged = [(s, u, name) for s, name, u in stopwatch.judged if u.segment.reason == "silence"]
+    decision = [
+        1000 * (s - stopwatch.decided_s[name, u.segment.utterance]) for s, u, name in judged
+    ]
+    whole = [
+        1000 * (s - source.began_s - u.segment.speech_end / SAMPLE_RATE_HZ) for s, u, _ in judged
+    ]
+    said = [u.latency.total for _, u, _ in judged]
+    hangover = [u.latency.endpoint for _, u, _ in judged]
     return {
         "utterances": len(judged),
         **{f"decision to event p{p}": float(np.percentile(decision, p)) for p in (50, 95, 99)},
