@@ -38,7 +38,7 @@ class Effort:
     """Spoken into the virtual microphone, with and without the recogniser."""
     trial_s: float = 15.0
     """Live audio of each stream in a trial."""
-    first_streams: tuple[int, int] = (50, 8)
+    first_streams: tuple[int, int] = (100, 16)
     """Streams of the first trial, without and with the recogniser."""
 
 

@@ -141,6 +141,10 @@ class NoiseFloor:
         self._n_frames = 0
 
 
+_BAND_ENERGY: Final = 4 * (FRAME_SAMPLES - BAND_STEP)
+"""Of a frame whose power in the band is 1: at its peak the comb doubles what passes."""
+
+
 class VadFrame(NamedTuple):
     """The decision on one frame, and what it was made by."""
 
@@ -169,22 +173,26 @@ class EnergyVad:
         """
         if len(samples) == FRAME_SAMPLES:  # the same sums, without the cost of many at a time
             band = samples[BAND_STEP:] - samples[:-BAND_STEP]
-            energies = band.dot(band), samples.dot(samples), samples.dot(_ONES)
-            return [self._decide(*map(float, energies))]
+            mean = float(samples.dot(_ONES)) / FRAME_SAMPLES
+            power = float(samples.dot(samples)) / FRAME_SAMPLES - mean * mean
+            return [self._decide(float(band.dot(band)) / _BAND_ENERGY, power)]
         frames = samples.reshape(-1, FRAME_SAMPLES)
-        band = frames[:, BAND_STEP:] - frames[:, :-BAND_STEP]
-        sums = np.vecdot(band, band), np.vecdot(frames, frames), np.vecdot(frames, _ONES)
-        return list(map(self._decide, *(each.tolist() for each in sums)))
+        bands = frames[:, BAND_STEP:] - frames[:, :-BAND_STEP]
+        # vecdot sums each row as it would sum that row alone.
+        means = np.vecdot(frames, _ONES).astype(np.float64) / FRAME_SAMPLES
+        powers = np.vecdot(frames, frames).astype(np.float64) / FRAME_SAMPLES - means * means
+        band_powers = np.vecdot(bands, bands).astype(np.float64) / _BAND_ENERGY
+        return list(map(self._decide, band_powers.tolist(), powers.tolist()))
 
-    def _decide(self, band_energy: float, energy: float, total: float) -> VadFrame:
-        band_dbfs = _dbfs(band_energy / (4 * (FRAME_SAMPLES - BAND_STEP)))
-        mean = total / FRAME_SAMPLES
-        level_dbfs = _dbfs(energy / FRAME_SAMPLES - mean * mean)
-        settings = self._settings
-        above_db = band_dbfs - max(self._band_floor.push(band_dbfs), MIN_FLOOR_DBFS)
-        threshold_db = settings.offset_db if self._speech else settings.onset_db
-        self._speech = above_db >= threshold_db and level_dbfs >= settings.min_level_dbfs
-        return VadFrame(self._speech, level_dbfs, self._floor.push(level_dbfs))
+    def _decide(self, band_power: float, power: float) -> VadFrame:
+        settings, level_dbfs, band_dbfs = self._settings, _dbfs(power), _dbfs(band_power)
+        floor_dbfs = self._band_floor.push(band_dbfs)
+        floor_dbfs = max(floor_dbfs, MIN_FLOOR_DBFS)
+        self._speech = speech = (
+            band_dbfs - floor_dbfs >= (settings.offset_db if self._speech else settings.onset_db)
+            and level_dbfs >= settings.min_level_dbfs
+        )
+        return VadFrame(speech, level_dbfs, self._floor.push(level_dbfs))
 
 
 def _dbfs(power: float) -> float:
