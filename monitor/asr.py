@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +49,8 @@ class AsrSettings:
     """Where a model that is named, but not on this machine, is fetched from as ``NAME.zip``."""
     backlog_s: float = 10.0
     """Audio that may wait for the recogniser; beyond it, an utterance gets no transcript."""
+    late_s: float = 3.0
+    """Where audio is live, an utterance whose words are not known so long after its end is judged without them."""
     hang_s: float = 10.0
     """A recogniser that is busy with 100 ms of audio for so long hangs, and a fresh one takes over."""
 
@@ -56,6 +59,11 @@ class AsrSettings:
             raise ValueError(
                 f"asr.backlog_s ({self.backlog_s:g}) must lie between 1 and 300: less gives up "
                 "utterances for nothing, more keeps listeners waiting for words of minutes ago."
+            )
+        if not 0.1 <= self.late_s <= 300.0:
+            raise ValueError(
+                f"asr.late_s ({self.late_s:g}) must lie between 0.1 and 300: less loses words for nothing, "
+                "more keeps listeners waiting for a verdict that the voice alone could have given."
             )
         if not 1.0 <= self.hang_s <= 600.0:
             raise ValueError(
@@ -90,9 +98,10 @@ class VoskTranscriber:
     """Vosk on its own thread (:class:`monitor.ports.Transcriber`).
 
     No call waits for the recogniser. At most ``asr.backlog_s`` of audio waits for it: when more
-    comes, the whole open utterance is given up, so that no transcript ever has a hole in it. The
-    source and the ensemble do not notice. A failure of Vosk ends with the utterance that it hit. Where it
-    hangs, that utterance is given up after ``asr.hang_s``, and a fresh recogniser takes over.
+    comes, the whole open utterance is given up, so that no transcript ever has a hole in it; so is a live one
+    whose words are not known ``asr.late_s`` after its end. The source and the ensemble do not notice. A failure
+    of Vosk ends with the utterance that it hit. Where it hangs, that utterance is given up after ``asr.hang_s``,
+    and a fresh recogniser takes over.
 
     Attributes:
         given_up: Utterances without a transcript because the recogniser was too slow.
@@ -106,12 +115,18 @@ class VoskTranscriber:
         settings: AsrSettings,
         *,
         load: Callable[[Path], Engine] = VoskEngine,
+        turns: threading.Semaphore | None = None,
     ) -> None:
         self._model = model
         self._limit = round(settings.backlog_s * SAMPLE_RATE_HZ)
+        self._late_s = settings.late_s
         blocks = self._limit // BLOCK_SAMPLES
         self._worker = NativeWorker(
-            "stser-asr", lambda: load(model.path), capacity=2 * blocks, hang_s=settings.hang_s
+            "stser-asr",
+            lambda: load(model.path),
+            capacity=2 * blocks,
+            hang_s=settings.hang_s,
+            turns=turns,
         )
         self._loop: asyncio.AbstractEventLoop
         self._open: _Utterance | None = None
@@ -175,7 +190,7 @@ class VoskTranscriber:
             self._lose(utterance, error)
         return self._partial
 
-    def finish(self, end: int) -> asyncio.Future[Transcript | None]:
+    def finish(self, end: int, *, live: bool = False) -> asyncio.Future[Transcript | None]:
         utterance = self._closed = self._utterance()
         self._open = None
         rest = np.concatenate([*utterance.pending, np.zeros(0, np.float32)])
@@ -183,6 +198,9 @@ class VoskTranscriber:
         answer: asyncio.Future[Transcript | None] = self._loop.create_future()
         asked.add_done_callback(lambda asked: self._answer(utterance, asked, answer))
         answer.add_done_callback(lambda answer: asked.cancel() if answer.cancelled() else None)
+        if live:
+            timer = self._loop.call_later(self._late_s, self._too_late, utterance, answer)
+            answer.add_done_callback(lambda _: timer.cancel())
         return answer
 
     def resume(self) -> None:
@@ -231,16 +249,30 @@ class VoskTranscriber:
         answer: asyncio.Future[Transcript | None],
     ) -> None:
         """The words of an utterance, or that there are none."""
-        if asked.cancelled() or answer.done():
+        if asked.cancelled():
             answer.cancel()
             return
         error = asked.exception()
+        if answer.done():
+            return
         if error is not None:
             self._lose(utterance, error)
         if utterance.failure:
-            self.trouble = utterance.failure
-            logger.warning("utterance %d has no words: %s", utterance.number, utterance.failure)
-        answer.set_result(None if utterance.failure else asked.result())
+            self._wordless(utterance, answer)
+        else:
+            answer.set_result(asked.result())
+
+    def _too_late(self, utterance: _Utterance, answer: asyncio.Future[Transcript | None]) -> None:
+        """What is left of it in the queue is passed over, so that the next ones are in time."""
+        if not answer.done():
+            self.given_up += 1
+            utterance.failure = f"not known {self._late_s:g} s after its end"
+            self._wordless(utterance, answer)
+
+    def _wordless(self, utterance: _Utterance, answer: asyncio.Future[Transcript | None]) -> None:
+        self.trouble = utterance.failure
+        logger.warning("utterance %d has no words: %s", utterance.number, utterance.failure)
+        answer.set_result(None)
 
     def _lose(self, utterance: _Utterance, error: BaseException) -> None:
         self.failed += 1

@@ -260,7 +260,9 @@ class Workshop:
         settings, model = self._settings, self._model
         transcriber = None
         if model is not None:
-            transcriber = VoskTranscriber(model, settings.asr, load=self._vosk.load)
+            transcriber = VoskTranscriber(
+                model, settings.asr, load=self._vosk.load, turns=self._vosk.turns
+            )
         return Stream(
             name,
             source=source,

@@ -275,7 +275,10 @@ class DeviceSource:
             async with asyncio.timeout(self._settings.stalled_after_s):
                 return await self._take.blocks.ready()
         except TimeoutError:
-            return False
+            await asyncio.sleep(
+                0
+            )  # what a busy loop has not handed over yet is no stall of the device
+            return len(self._take.blocks) > 0
 
     def _lost(self, reason: str) -> DeviceLost:
         if self._take.last_s:

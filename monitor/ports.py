@@ -81,11 +81,15 @@ class Transcriber(Part, Protocol):
         """Words of the open segment so far; none where the recogniser failed on it."""
         ...
 
-    def finish(self, end: int) -> Awaitable[Transcript | None]:
+    def finish(self, end: int, *, live: bool = False) -> Awaitable[Transcript | None]:
         """Close the open segment at sample ``end``; takes its place in the order of calls at once.
 
+        Args:
+            end: Of the segment.
+            live: Whether words that come late are of no use.
+
         Returns:
-            To be awaited for the words; None where the recogniser failed on this segment. Cancelled,
+            To be awaited for the words; None where the recogniser failed on this segment, or is late. Cancelled,
             where :meth:`resume` follows.
         """
         ...

@@ -431,7 +431,11 @@ class Stream:
 
     def _begin_judgement(self, end: int, heard: HeardSegment) -> asyncio.Task[_Judgement]:
         """Finish the recogniser at ``end``, and start to work out what the segment leads to."""
-        transcript = None if self._transcriber is None else self._transcriber.finish(end)
+        transcript = (
+            None
+            if self._transcriber is None
+            else self._transcriber.finish(end, live=self._source.live)
+        )
         return self._tasks.create_task(self._work_out(heard, transcript), name="judgement")
 
     async def _work_out(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import os
 import sys
 import threading
 from pathlib import Path
@@ -167,6 +168,8 @@ class SharedVosk:
     """
 
     def __init__(self) -> None:
+        self.turns: Final = threading.Semaphore(os.cpu_count() or 1)
+        """More recognisers at a time would only take the interpreter from each other and from the event loop."""
         self._loading = threading.Lock()
         self._models: dict[Path, Any] = {}
 

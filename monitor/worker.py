@@ -41,6 +41,8 @@ class _Job(Generic[T]):
     apply: Callable[[T], Any]
     answer: asyncio.Future[Any] | None
     """Where the caller awaits the result; None for a posted function."""
+    turn: bool = True
+    """Whether it runs in a turn; creating does not."""
     done: Callable[[], object] | None = None
     """Called on the loop's thread when a posted function has run, or never will."""
 
@@ -52,6 +54,8 @@ class _Owner(Generic[T]):
     running: _Job[T] | None
     """What it is busy with; None while it waits. Creating counts."""
     thread: threading.Thread | None = None
+    queues: bool = False
+    """It waits for its turn, with a function in hand."""
     left_alone: bool = False
     """It hangs: whatever it comes back with is of no interest any more."""
 
@@ -68,10 +72,17 @@ class NativeWorker(Generic[T]):
         capacity: Posted functions that may wait; one more is refused. Calls do not count, because
             whoever awaits an answer is bounded already.
         hang_s: A function that runs for longer hangs, and a fresh thread and object take over.
+        turns: Shared by workers of which only so many shall run at a time; waiting for a turn is no hanging.
     """
 
     def __init__(
-        self, name: str, create: Callable[[], T], *, capacity: int, hang_s: float = math.inf
+        self,
+        name: str,
+        create: Callable[[], T],
+        *,
+        capacity: int,
+        hang_s: float = math.inf,
+        turns: threading.Semaphore | None = None,
     ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, got {capacity}")
@@ -79,6 +90,7 @@ class NativeWorker(Generic[T]):
         self._create = create
         self._capacity = capacity
         self._hang_s = hang_s
+        self._turns = turns if turns is not None else threading.Semaphore()
         self._jobs: deque[_Job[T]] = deque()
         self._changed = threading.Condition()
         self._posted = 0
@@ -137,7 +149,7 @@ class NativeWorker(Generic[T]):
         """
         if self._closing or self._posted >= self._capacity or not self._available():
             return False
-        self._queue(_Job(function, None, done))
+        self._queue(_Job(function, None, done=done))
         return True
 
     async def close(self) -> None:
@@ -173,7 +185,7 @@ class NativeWorker(Generic[T]):
         return self._owner is not None
 
     def _take_over(self) -> None:
-        owner = self._owner = _Owner(_Job(lambda _: None, None))
+        owner = self._owner = _Owner(_Job(lambda _: None, None, turn=False))
         # A daemon: a second Ctrl-C must end the program even in the middle of a native call.
         owner.thread = threading.Thread(
             target=self._run, args=(owner,), name=self._name, daemon=True
@@ -191,7 +203,7 @@ class NativeWorker(Generic[T]):
         if owner is None:
             return
         job = owner.running
-        if job is None and not self._jobs:
+        if job is None and not self._jobs and not owner.queues:
             return
         self._looks = self._looks + 1 if job is not None and job is self._seen else 0
         self._seen = job
@@ -206,6 +218,8 @@ class NativeWorker(Generic[T]):
                 return False
             owner.left_alone = True
             self._owner, self._failure = None, None
+        if job.turn:
+            self._turns.release()
         self._hung += 1
         self._unavailable = error
         logger.error("%s hangs: %s; a fresh one takes over", self._name, error)
@@ -283,7 +297,10 @@ class NativeWorker(Generic[T]):
             if not owner.left_alone:
                 self._settle(lambda: self._was_created(None))
             while (job := self._next(owner)) is not None:
-                self._do(owner, job, native)
+                self._turns.acquire()
+                owner.running, owner.queues = job, False
+                if self._do(owner, job, native):
+                    self._turns.release()
             del native
         self._settle(lambda: self._has_ended(owner))
 
@@ -294,15 +311,16 @@ class NativeWorker(Generic[T]):
             self._changed.wait_for(lambda: self._jobs or self._closing or owner.left_alone)
             if self._closing or owner.left_alone:
                 return None
-            job = owner.running = self._jobs.popleft()
+            job, owner.queues = self._jobs.popleft(), True
             self._posted -= job.answer is None
             return job
 
-    def _do(self, owner: _Owner[T], job: _Job[T], native: T) -> None:
-        if job.answer is not None and job.answer.cancelled():
-            return
+    def _do(self, owner: _Owner[T], job: _Job[T], native: T) -> bool:
+        """Run a function; False where it was left alone meanwhile."""
         result, error = None, None
-        if job.answer is not None and self._failure is not None:
+        if job.answer is not None and job.answer.cancelled():
+            pass
+        elif job.answer is not None and self._failure is not None:
             error, self._failure = self._failure, None
         else:
             try:
@@ -314,12 +332,13 @@ class NativeWorker(Generic[T]):
                 del native  # an error that somebody keeps would keep this frame
         with self._changed:
             if owner.left_alone:  # it has been concluded
-                return
+                return False
             owner.running = None
             if job.answer is None:
                 self._failure = error or self._failure
         if job.answer is not None or job.done is not None:
             self._settle(lambda: self._conclude(job, result, error))
+        return True
 
     def _settle(self, settle: Callable[[], object]) -> None:
         # A loop that is gone has nobody left who waits.

@@ -64,9 +64,11 @@ class EchoEngine:
             raise SystemExit(1)
 
 
-def with_transcriber(test: Test, engine: EchoEngine, *, backlog_s: float = 1.0) -> VoskTranscriber:
+def with_transcriber(
+    test: Test, engine: EchoEngine, *, backlog_s: float = 1.0, late_s: float = 3.0
+) -> VoskTranscriber:
     """Run ``test`` with a started transcriber on ``engine``; returns it, closed."""
-    settings = AsrSettings(backlog_s=backlog_s)
+    settings = AsrSettings(backlog_s=backlog_s, late_s=late_s)
     transcriber = VoskTranscriber(find_model("vosk-tiny-en"), settings, load=lambda _: engine)
 
     async def main() -> None:
@@ -115,6 +117,24 @@ def test_utterance_that_outgrows_the_backlog_is_given_up_whole_and_the_next_one_
         assert text(await transcriber.finish(48_000)) == "16000"
 
     transcriber = with_transcriber(test, engine, backlog_s=1.0)
+    assert (transcriber.given_up, transcriber.failed) == (1, 0)
+
+
+def test_words_that_come_late_are_not_waited_for_where_audio_is_live() -> None:
+    engine = EchoEngine()
+
+    async def test(transcriber: VoskTranscriber) -> None:
+        engine.may_go_on.clear()
+        transcriber.begin(1, 0)
+        transcriber.feed(silence(0.5))
+        assert await transcriber.finish(8_000, live=True) is None
+        assert "not known 0.1 s after its end" in transcriber.trouble
+        engine.may_go_on.set()
+        transcriber.begin(2, 32_000)
+        transcriber.feed(silence(0.5))
+        assert text(await transcriber.finish(40_000)) == "8000"
+
+    transcriber = with_transcriber(test, engine, late_s=0.1)
     assert (transcriber.given_up, transcriber.failed) == (1, 0)
 
 
@@ -230,6 +250,8 @@ def test_leaving_does_not_wait_for_audio_that_nobody_asks_about() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"late_s": 0.0}, r"asr.late_s \(0\) must lie between 0.1 and 300"),
+        ({"hang_s": 0.5}, r"asr.hang_s \(0.5\) must lie between 1 and 600"),
         ({"backlog_s": 0.5}, r"asr.backlog_s \(0.5\) must lie between 1 and 300"),
         ({"models_url": "ftp://host"}, r"asr.models_url \(ftp://host\) must start with https"),
     ],

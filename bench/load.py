@@ -1,0 +1,345 @@
+"""What happens when there are more streams than the machine can carry: what is shed, and in which order.
+
+    python -m bench.load [--seconds 60] [--no-asr] [--streams N] [--seed 1] [--write]
+
+One process, as many microphones as it takes. Each plays the bundled recording from a place of its own, in real time,
+through the capture's own mailbox; only PortAudio is left out. First the number of streams is sought that the machine
+can carry; then it gets once, twice and five times that. ``--write`` rewrites docs/results/load.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from bench.machine import describe_machine
+from config.loader import build
+from monitor.assembly import DEMO, assemble
+from monitor.capture import CaptureSettings, DeviceSource
+from monitor.events import (
+    SAMPLE_RATE_HZ,
+    DeviceLost,
+    DeviceOverflow,
+    MonitorStopped,
+    ProvisionalEmotion,
+    Samples,
+    SpeechBegan,
+    UtteranceEmotion,
+    WireEvent,
+)
+from monitor.portaudio import InputDevice
+from monitor.settings import MonitorSettings
+from monitor.worker import NativeWorker
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+BLOCK_MS = 20
+SEEKING_S = 12.0
+"""Of each try, while the number of streams is sought."""
+PROMPT_S = 0.5
+"""The machine carries its streams while 95 % of the verdicts come so soon after the pause was long enough."""
+LOADS = (1, 2, 5)
+
+Post = Callable[[NDArray[np.float32], bool, float], None]
+
+
+class Driver:
+    """One thread that hands every microphone its next block when it is due, as an audio server does."""
+
+    def __init__(self, recording: Samples, seed: int) -> None:
+        self._recording = recording
+        self._rng = random.Random(seed)
+        self._posts: list[tuple[Post, int]] = []
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="audio-server", daemon=True)
+        self.late_s = 0.0
+        """How late it was itself, at most."""
+
+    def plug(self, post: Post) -> None:
+        block = SAMPLE_RATE_HZ * BLOCK_MS // 1000
+        with self._lock:
+            self._posts.append((post, self._rng.randrange(len(self._recording) // block)))
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        block = SAMPLE_RATE_HZ * BLOCK_MS // 1000
+        blocks = len(self._recording) // block
+        began_s, number = time.monotonic(), 0
+        while not self._ended.wait(
+            max(0.0, began_s + number * block / SAMPLE_RATE_HZ - time.monotonic())
+        ):
+            self.late_s = max(
+                self.late_s, time.monotonic() - began_s - number * block / SAMPLE_RATE_HZ
+            )
+            with self._lock:
+                posts = list(self._posts)
+            for post, offset in posts:
+                at = (number + offset) % blocks * block
+                post(self._recording[at : at + block, None], False, 0.0)
+            number += 1
+
+
+class Microphone:
+    """What the capture opens in place of PortAudio."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def open(
+        self, choice: object, before: object, *, post: Post, finished: object, **_: object
+    ) -> InputDevice:
+        self._driver.plug(post)
+        return InputDevice(0, "recording", 1, SAMPLE_RATE_HZ, default=True)
+
+    def list_anew(self) -> None:
+        return None
+
+    def close(self) -> None:
+        return None
+
+
+@dataclass
+class Tally:
+    """A publisher that counts what it is given."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    after_ms: list[float] = field(default_factory=list)
+    """From the moment at which the pause was long enough to each verdict."""
+    wordless: int = 0
+    lost_s: float = 0.0
+    audio_s: float = 0.0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    def publish(self, event: WireEvent) -> None:
+        match event.happening:
+            case UtteranceEmotion(segment=segment, latency=latency, transcript=transcript):
+                self.kinds["utterances"] += 1
+                self.wordless += transcript is None
+                hangover_ms = (segment.closed_at - segment.speech_end) * 1000 / SAMPLE_RATE_HZ
+                self.after_ms.append(latency.total - hangover_ms)
+            case ProvisionalEmotion():
+                self.kinds["provisional"] += 1
+            case SpeechBegan():
+                self.kinds["segments"] += 1
+            case DeviceLost():
+                self.kinds["stalled"] += 1
+            case DeviceOverflow(lost=lost):
+                self.kinds["gaps"] += 1
+                self.lost_s += lost / SAMPLE_RATE_HZ
+            case MonitorStopped(audio_ms=audio_ms):
+                self.audio_s += audio_ms / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of one run."""
+
+    streams: int
+    cores: float
+    heard_pct: float
+    """Of the audio; the rest was reported as gaps."""
+    segments: int
+    utterances: int
+    words_pct: float
+    provisional: float
+    """For each utterance."""
+    shed: int
+    p50_ms: float
+    p95_ms: float
+    drain_s: float
+    """From the end of the audio to the last event."""
+    memory_mb: float
+
+    @property
+    def prompt(self) -> bool:
+        return self.heard_pct > 99.99 and self.p95_ms < 1000 * PROMPT_S
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was lost unsaid."""
+        return self.segments == self.utterances
+
+
+def run(streams: int, seconds: float, seed: int, *, asr: bool) -> Figures:
+    """Hear so many streams for a while."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
+    settings = build(
+        MonitorSettings,
+        overrides={
+            "asr.enabled": asr,
+            "asr.model": "vosk-tiny-en",
+            "websocket.enabled": False,
+            "journal.path": "off",
+            "stream": tuple(f"mic-{number}" for number in range(streams)),
+            "capture.device": tuple(range(streams)),
+        },
+    )
+    parts = assemble(settings)
+    driver, tally = Driver(soundfile.read(DEMO, dtype="float32")[0], seed), Tally()
+    parts.pipeline._publishers = [tally]
+    chosen = CaptureSettings(device=0, block_ms=BLOCK_MS)
+    for stream in parts.streams:
+        source = DeviceSource(chosen)
+        source._worker = NativeWorker("bench-capture", lambda: Microphone(driver), capacity=1)  # type: ignore[arg-type, return-value]
+        stream._source = source
+
+    async def main() -> tuple[float, float]:
+        ready = asyncio.Event()
+        running = asyncio.create_task(parts.pipeline.run(ready.set))
+        await asyncio.wait(
+            {running, asyncio.create_task(ready.wait())}, return_when="FIRST_COMPLETED"
+        )
+        if running.done():
+            await running
+        driver.start()
+        before_s, began_s = time.process_time(), time.monotonic()
+        await asyncio.sleep(seconds)
+        used_s = (time.process_time() - before_s) / (time.monotonic() - began_s)
+        ended_s = time.monotonic()
+        await asyncio.to_thread(driver.end)
+        parts.pipeline.stop()
+        await running
+        return used_s, time.monotonic() - ended_s
+
+    used_s, drain_s = asyncio.run(main())
+    worked = tally.kinds["utterances"]
+    return Figures(
+        streams=streams,
+        cores=used_s,
+        heard_pct=100 * (1 - tally.lost_s / max(tally.audio_s, 1e-9)),
+        segments=tally.kinds["segments"],
+        utterances=worked,
+        words_pct=100 * (1 - tally.wordless / max(worked, 1)) if asr else 0.0,
+        provisional=tally.kinds["provisional"] / max(worked, 1),
+        shed=parts.pipeline._ensemble.shed,
+        p50_ms=float(np.median(tally.after_ms or [0.0])),
+        p95_ms=float(np.percentile(tally.after_ms or [0.0], 95)),
+        drain_s=drain_s,
+        memory_mb=_peak_mb(),
+    )
+
+
+def _peak_mb() -> float:
+    """Most memory held since :func:`run` has begun."""
+    (line,) = (s for s in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in s)
+    return int(line.split()[1]) / 1000
+
+
+def carried(seed: int, *, asr: bool, seconds: float = SEEKING_S) -> int:
+    """The most streams, in steps of an eighth, that are heard whole and judged promptly."""
+    least, most = 0, 4
+    while run(most, seconds, seed, asr=asr).prompt:
+        least, most = most, 2 * most
+    while most - least > max(1, least // 8):
+        middle = (least + most) // 2
+        if run(middle, seconds, seed, asr=asr).prompt:
+            least = middle
+        else:
+            most = middle
+    return max(least, 1)
+
+
+def table(figures: list[Figures]) -> list[str]:
+    """Of the loads, as Markdown."""
+    lines = [
+        "| streams | cores | audio heard | segments = events | with words | provisional, each | provisional shed "
+        "| verdict after the pause, ms: p50 | p95 | drained in, s | peak memory, MB |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for f in figures:
+        same = f"{f.utterances:,}" if f.whole else f"NO: {f.segments:,}, {f.utterances:,}"
+        cells = (
+            *(
+                f"{f.streams}",
+                f"{f.cores:.2f}",
+                f"{f.heard_pct:.1f} %",
+                same,
+                f"{f.words_pct:.0f} %",
+            ),
+            *(f"{f.provisional:.2f}", f"{f.shed:,}", f"{f.p50_ms:.0f}", f"{f.p95_ms:.0f}"),
+            *(f"{f.drain_s:.1f}", f"{f.memory_mb:.0f}"),
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def page(sections: dict[str, list[Figures]], seconds: float) -> str:
+    """The results as Markdown."""
+    machine: dict[str, Any] = describe_machine()
+    lines = [
+        "# Load",
+        "",
+        f"`python -m bench.load --seconds {seconds:g} --write` on {machine['processor']}, {machine['cores']} cores.",
+        "One process; each stream is the bundled recording in real time from a place of its own, in blocks of",
+        f"{BLOCK_MS} ms, through the capture's mailbox. The first row is the most streams that are heard whole with 95 %",
+        f"of the verdicts within {1000 * PROMPT_S:.0f} ms after the pause was long enough; then twice and five times that.",
+        "",
+    ]
+    for name, figures in sections.items():
+        lines += [f"## {name}", "", *table(figures)]
+    return "\n".join([*lines, *EXPLANATION, ""])
+
+
+EXPLANATION = (
+    "What is shed: provisional verdicts (given while no final one waits); words (an utterance whose words are not",
+    "known `asr.late_s` after its end is judged by the voice alone, and says so); audio (what waits longer than",
+    "`capture.backlog_ms` becomes a gap, which an event reports, and which ends the utterance). A final verdict is",
+    "never shed: each segment that began has its event.",
+)
+
+
+def main() -> int:
+    """Measure, print, and write where asked to; 1 where an event was lost unsaid."""
+    flags = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
+    flags.add_argument("--seconds", type=float, default=60.0, help="of each load")
+    flags.add_argument("--streams", type=int, help="what the machine carries, where it is known")
+    flags.add_argument("--no-asr", action="store_true", help="only without the recogniser")
+    flags.add_argument("--seed", type=int, default=1)
+    flags.add_argument("--write", action="store_true", help="rewrite docs/results/load.md")
+    given = flags.parse_args()
+    sections: dict[str, list[Figures]] = {}
+    for asr in (False,) if given.no_asr else (True, False):
+        name = "With the embedded recogniser" if asr else "Without words"
+        most = given.streams or carried(given.seed, asr=asr)
+        sections[name] = []
+        for load in LOADS:
+            sections[name].append(run(load * most, given.seconds, given.seed, asr=asr))
+            sys.stdout.write(f"{name}, {load} times: {sections[name][-1]}\n")
+            sys.stdout.flush()
+    if given.write:
+        (RESULTS / "load.md").write_text(page(sections, given.seconds), "utf-8")
+    return 0 if all(f.whole for figures in sections.values() for f in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
