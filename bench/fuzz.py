@@ -1,7 +1,7 @@
-"""Hostile input: mutated settings, PCM, audio files, manifests, queries, commands, HTTP and WebSocket bytes.
+"""Hostile input: mutated settings, PCM, audio files, manifests, journals, queries, commands, HTTP and WebSocket bytes.
 
     python -m bench.fuzz [--inputs 5000] [--seed 1] [--target NAME] [--markdown]
-    python -m bench.fuzz --coverage NAME --inputs 100000        (coverage-guided, needs atheris)
+    python -m bench.fuzz --coverage [--seconds 60] [--target NAME] [--markdown]     (guided by coverage, needs atheris)
 
 A target takes bytes. It may refuse them with the error that its contract names; anything else, and anything
 that takes longer than a few seconds, is a finding.
@@ -16,11 +16,11 @@ import contextlib
 import dataclasses
 import io
 import json
+import logging
 import math
 import os
 import random
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -221,6 +221,47 @@ def query(data: bytes) -> None:
         Subscription.from_query(data.decode("latin-1"))
 
 
+def audio_query(data: bytes) -> None:
+    """The query of a client's audio is understood, or refused with words."""
+    from monitor.publish.audio_endpoint import Asked
+
+    with contextlib.suppress(ValueError):
+        Asked.from_query(data.decode("latin-1"))
+
+
+def audio_message(data: bytes) -> None:
+    """A text message of a client that sends audio is understood, or ends its connection with words."""
+    from monitor.incoming import IncomingAudio
+    from monitor.publish.audio_endpoint import _configure, _Conversation, _Misbehaved, _said
+
+    audio, talk = IncomingAudio("fuzz"), _Conversation(transcript=True)
+    with contextlib.suppress(_Misbehaved):
+        kind, value = _said(data.decode("utf-8", "replace"))
+        if kind == "config":
+            _configure(audio, talk, value)
+
+
+def journal_file(data: bytes) -> None:
+    """A journal is opened and read, or refused with words."""
+    from monitor.errors import UsageError
+    from monitor.publish.journal import Journal, JournalSettings
+
+    async def read(path: Path) -> None:
+        try:
+            async with Journal(path, "fuzz", JournalSettings(), required=True) as journal:
+                for source in journal.sources:
+                    journal.newest(source)
+                    journal.after(source, 0)
+                journal.waiting()
+        except UsageError:
+            return
+
+    with tempfile.TemporaryDirectory(prefix="stser-fuzz-") as folder:
+        path = Path(folder) / "journal.db"
+        path.write_bytes(data)
+        asyncio.run(read(path))
+
+
 def wav_header(data: bytes) -> None:
     """A WAV header is read, or is none."""
     from monitor.wav_header import read_wav_header
@@ -379,6 +420,26 @@ def _frame(opcode: int, payload: bytes, *, mask: bytes | None = b"abcd", fin: in
     return head + bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
 
 
+def _journal_seed() -> bytes:
+    """A journal of a few events."""
+    from monitor.events import Marked, SpeechBegan
+    from monitor.publish.journal import Journal, JournalSettings
+    from monitor.publish.wire import WireEncoder
+
+    async def write(path: Path) -> None:
+        encoder = WireEncoder("fuzz", "mic")
+        async with Journal(path, "fuzz", JournalSettings(), required=True) as journal:
+            journal.register("mqtt://broker")
+            for number in range(4):
+                journal.append(encoder.encode(SpeechBegan(number + 1, number)))
+            journal.append(encoder.encode(Marked("here", 7)))
+
+    with tempfile.TemporaryDirectory(prefix="stser-fuzz-") as folder:
+        path = Path(folder) / "journal.db"
+        asyncio.run(write(path))
+        return path.read_bytes()
+
+
 COMMANDS = tuple(
     json.dumps(tree).encode()
     for tree in (
@@ -423,6 +484,20 @@ def seeds_of(name: str) -> list[bytes]:
             return [b"types=emotion.utterance,emotion.state&since=12&transcript=0", b""]
         case "command":
             return [*COMMANDS, *NESTED]
+        case "audio_query":
+            return [
+                b"stream=kitchen&sample_rate=48000",
+                b"stream=&stream=a",
+                b"sample_rate=" + b"9" * 5_000,
+            ]
+        case "audio_message":
+            config = (
+                b'{"config":{"sample_rate":8000,"events":true}}',
+                b'{"config":{"sample_rate":1e400}}',
+            )
+            return [*config, b'{"eof":1}', b'{"reset":1}', b'{"config":null}', *NESTED]
+        case "journal_file":
+            return [_journal_seed()]
         case "http_bytes":
             return [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", HANDSHAKE]
         case "websocket_bytes":
@@ -437,7 +512,17 @@ def seeds_of(name: str) -> list[bytes]:
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
-        *(settings_file, pcm_stream, audio_file, wav_header, manifest, query, command),
+        *(
+            settings_file,
+            pcm_stream,
+            audio_file,
+            wav_header,
+            manifest,
+            journal_file,
+            query,
+            command,
+        ),
+        *(audio_query, audio_message),
         *(http_bytes, websocket_bytes),
     )
 }
@@ -502,8 +587,79 @@ def clean_up() -> None:
         _folders.pop().cleanup()
 
 
+# --- guided by coverage ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What atheris has tried."""
+
+    target: str
+    inputs: int
+    seconds: float
+    edges: int
+    """Edges of the monitor's code that its inputs have reached."""
+    finding: str
+
+
+def cover(name: str, seconds: float) -> None:
+    """Inputs guided by coverage, in this process, which ends with it: 0, or otherwise where one led to an error."""
+    import atheris
+
+    quiet = logging.getLogger()
+    quiet.addHandler(logging.NullHandler())
+    with atheris.instrument_imports(include=["config", "monitor", "stser_core"]):
+        import config.loader  # noqa: F401
+        import monitor.assembly  # noqa: F401
+        import stser_core.checkpoint  # noqa: F401
+    corpus = Path(tempfile.mkdtemp(prefix="stser-corpus-"))
+    for number, data in enumerate(seeds_of(name)):
+        (corpus / str(number)).write_bytes(data)
+    limits = (f"-max_total_time={seconds:.0f}", f"-timeout={SLOW_S:.0f}", "-rss_limit_mb=4096")
+    told = ("-print_final_stats=1", f"-artifact_prefix={corpus}/", "-max_len=65536")
+    atheris.Setup([sys.argv[0], *limits, *told, str(corpus)], TARGETS[name])
+    atheris.Fuzz()
+
+
+def covered(name: str, seconds: float) -> Coverage:
+    """The same in a process of its own."""
+    began_s = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.fuzz", "--in-process", name, "--seconds", str(seconds)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        cwd=ROOT,
+    )
+    said = done.stdout + done.stderr
+    executed = re.findall(r"stat::number_of_executed_units: (\d+)", said)
+    edges = re.findall(r"cov: (\d+)", said)
+    finding = ""
+    if done.returncode != 0 or not executed:
+        error = re.findall(
+            r"^(\w+(?:Error|Exception)\b.*|.*(?:timeout|out-of-memory).*)$", said, re.MULTILINE
+        )
+        finding = error[0] if error else said[-2_000:]
+        sys.stdout.write(said[-6_000:] + "\n")
+    return Coverage(
+        name,
+        int(executed[-1]) if executed else 0,
+        time.monotonic() - began_s,
+        int(edges[-1]) if edges else 0,
+        finding,
+    )
+
+
+# --- the page ----------------------------------------------------------------------------------
+
+PAGE = RESULTS / "fuzz.md"
+GUIDED = "## Guided by coverage"
+FOUND = "## What was found, and is mended"
+
+
 def page(outcomes: list[Outcome], seed: int) -> str:
-    """The results as Markdown."""
+    """The results of :func:`attack` as Markdown."""
     machine = describe_machine()
     lines = [
         "# Hostile input",
@@ -521,24 +677,34 @@ def page(outcomes: list[Outcome], seed: int) -> str:
             f"| {o.target} | {promise} | {o.inputs:,} | {o.seconds:.0f} | {o.slowest_s * 1000:.0f} | {found} |"
         )
     total = sum(o.inputs for o in outcomes)
-    return "\n".join([*lines, "", f"{total:,} inputs in all.", ""])
+    return "\n".join([*lines, "", f"{total:,} inputs in all.", "", ""])
 
 
-def cover(name: str, inputs: int) -> None:
-    """Coverage-guided, by atheris, until so many inputs are done or one leads to an error."""
-    import atheris
+def guided_page(coverage: list[Coverage]) -> str:
+    """The results of :func:`covered` as Markdown."""
+    lines = [
+        GUIDED,
+        "",
+        "`python -m bench.fuzz --coverage --markdown` (atheris): what reaches new code is mutated further.",
+        "",
+        "| target | inputs | s | edges reached | findings |",
+        "|---|---:|---:|---:|---|",
+        *(
+            f"| {c.target} | {c.inputs:,} | {c.seconds:.0f} | {c.edges:,} | {c.finding or 'none'} |"
+            for c in coverage
+        ),
+    ]
+    total = sum(c.inputs for c in coverage)
+    return "\n".join([*lines, "", f"{total:,} inputs in all.", "", ""])
 
-    with atheris.instrument_imports(include=["config", "monitor", "stser_core"]):
-        import config.loader  # noqa: F401
-        import stser_core.checkpoint  # noqa: F401
-    corpus = Path(tempfile.mkdtemp(prefix="stser-corpus-"))
-    for number, data in enumerate(seeds_of(name)):
-        (corpus / str(number)).write_bytes(data)
-    atheris.Setup([sys.argv[0], f"-runs={inputs}", "-max_len=4096", str(corpus)], TARGETS[name])
-    try:
-        atheris.Fuzz()
-    finally:
-        shutil.rmtree(corpus)
+
+def rewrite(attacks: str = "", guided: str = "") -> None:
+    """Put new parts into the page; the others, and what is written there by hand, stay."""
+    text = PAGE.read_text("utf-8")
+    before, _, by_hand = text.partition(FOUND)
+    old_attacks, _, old_guided = before.partition(GUIDED)
+    kept = GUIDED + old_guided if old_guided else ""
+    PAGE.write_text((attacks or old_attacks) + (guided or kept) + FOUND + by_hand, "utf-8")
 
 
 def main() -> int:
@@ -547,12 +713,33 @@ def main() -> int:
     flags.add_argument("--inputs", type=int, default=5_000)
     flags.add_argument("--seed", type=int, default=1)
     flags.add_argument("--target", choices=tuple(TARGETS), action="append")
-    flags.add_argument("--coverage", choices=tuple(set(TARGETS) - COSTLY))
+    flags.add_argument("--coverage", action="store_true", help="guided by coverage (needs atheris)")
+    flags.add_argument(
+        "--seconds", type=float, default=60.0, help="of each target, with --coverage"
+    )
+    flags.add_argument("--in-process", choices=tuple(TARGETS), help=argparse.SUPPRESS)
     flags.add_argument("--markdown", action="store_true", help="rewrite docs/results/fuzz.md")
     given: Any = flags.parse_args()
-    if given.coverage:
-        cover(given.coverage, given.inputs)
+    if given.in_process:
+        cover(given.in_process, given.seconds)
         return 0
+    return guide(given) if given.coverage else attack_all(given)
+
+
+def guide(given: Any) -> int:
+    """Every target, guided by coverage."""
+    coverage = []
+    for name in given.target or [name for name in TARGETS if name not in COSTLY]:
+        coverage.append(covered(name, given.seconds))
+        sys.stdout.write(f"{coverage[-1]}\n")
+        sys.stdout.flush()
+    if given.markdown:
+        rewrite(guided=guided_page(coverage))
+    return int(any(c.finding for c in coverage))
+
+
+def attack_all(given: Any) -> int:
+    """Every target, by mutation alone."""
     outcomes = []
     try:
         for name in given.target or TARGETS:
@@ -569,8 +756,7 @@ def main() -> int:
     finally:
         clean_up()
     if given.markdown:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "fuzz.md").write_text(page(outcomes, given.seed), "utf-8")
+        rewrite(attacks=page(outcomes, given.seed))
     return int(any(o.findings for o in outcomes))
 
 

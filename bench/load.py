@@ -301,8 +301,8 @@ def page(sections: dict[str, list[Figures]], seconds: float) -> str:
         "",
         f"`python -m bench.load --seconds {seconds:g} --write` on {machine['processor']}, {machine['cores']} cores.",
         "One process; each stream is the bundled recording in real time from a place of its own, in blocks of",
-        f"{BLOCK_MS} ms, through the capture's mailbox. The first row is the most streams that are heard whole with 95 %",
-        f"of the verdicts within {1000 * PROMPT_S:.0f} ms after the pause was long enough; then twice and five times that.",
+        f"{BLOCK_MS} ms, through the capture's mailbox. The first row: the most streams that are heard whole with 95 %",
+        f"of the verdicts within {1000 * PROMPT_S:.0f} ms after the pause; then twice and five times that.",
         "",
     ]
     for name, figures in sections.items():

@@ -22,9 +22,11 @@ from monitor.errors import UsageError
 from monitor.events import WireEvent
 from monitor.publish.journal_file import (
     COPIED,
+    UNREADABLE,
     JournalInUseError,
     checkpoint,
     copy,
+    damaged,
     in_memory,
     locked,
     opened,
@@ -36,6 +38,8 @@ logger = logging.getLogger(__name__)
 _EXPIRE_EVERY: Final = 64
 _CHECKPOINT_EVERY: Final = 256
 _TRY_DISK_AGAIN_S: Final = 30.0
+_CLOCK_WAS_SET_S: Final = 60.0
+"""By more than it drifts between two looks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,11 @@ class JournalSettings:
             raise ValueError(f"journal.max_age_h ({self.max_age_h:g}) must be more than 0.")
         if self.max_events < 1:
             raise ValueError(f"journal.max_events ({self.max_events}) must be at least 1.")
+
+
+def since_boot() -> float:
+    """Seconds that nobody can set, and that go on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Journal:
@@ -81,6 +90,7 @@ class Journal:
         node: str,
         settings: JournalSettings,
         clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = since_boot,
         *,
         required: bool = True,
     ) -> None:
@@ -89,6 +99,9 @@ class Journal:
         self._node = node
         self._settings = settings
         self._clock = clock
+        self._ticks = ticks
+        self._ahead_s = clock() - ticks()
+        """Of the clock, which somebody may set, before the ticks, which nobody can."""
         self._lock: int | None = None
         self._disk: sqlite3.Connection | None = None
         self._failed_at: float | None = None
@@ -121,7 +134,12 @@ class Journal:
         if self._path is not None:
             self._open(self._path)
         self._database = self._disk or in_memory(self._node)
-        self._sources = _read_sources(self._database)
+        try:
+            self._sources = _read_sources(self._database)
+        except (*UNREADABLE, ValueError, TypeError) as error:
+            assert self._path is not None
+            await self.__aexit__(None, None, None)
+            raise damaged(self._path, error) from error
         return self
 
     async def __aexit__(
@@ -142,7 +160,7 @@ class Journal:
 
     def append(self, event: WireEvent) -> None:
         """Keep an event. Returns when it would survive the process."""
-        if self._failed_at is not None and self._clock() - self._failed_at > _TRY_DISK_AGAIN_S:
+        if self._failed_at is not None and self._ticks() - self._failed_at > _TRY_DISK_AGAIN_S:
             self._return_to_disk()
         try:
             self._insert(event)
@@ -188,7 +206,7 @@ class Journal:
                     "ORDER BY sequence LIMIT ?",
                     (source, sequence, limit),
                 ).fetchall()
-            except sqlite3.Error as error:
+            except UNREADABLE as error:
                 logger.error("the journal %s cannot be read: %s", self._path, error)
         return rows[:limit]
 
@@ -283,6 +301,7 @@ class Journal:
         before = self._clock() - settings.max_age_h * 3_600
         try:
             with self._database:
+                self._follow_clock()
                 self._database.executemany(
                     "UPDATE sources SET newest = ? WHERE id = ?",
                     [(known.newest, known.id) for known in self._sources.values()],
@@ -298,6 +317,15 @@ class Journal:
         except sqlite3.Error as error:
             logger.warning("old events could not be deleted from the journal: %s", error)
 
+    def _follow_clock(self) -> None:
+        """Where the clock was set, set what was written by it, too: events are as old as they were before."""
+        ahead_s = self._clock() - self._ticks()
+        step_s = ahead_s - self._ahead_s
+        if abs(step_s) > _CLOCK_WAS_SET_S:
+            logger.info("the clock was set by %+.0f s; the journal follows", step_s)
+            self._database.execute("UPDATE events SET at = at + ?", (step_s,))
+        self._ahead_s = ahead_s
+
     # --- the disk ------------------------------------------------------------------------------
 
     def _leave_disk(self, error: sqlite3.Error) -> None:
@@ -309,7 +337,7 @@ class Journal:
             self._path,
             error,
         )
-        self._failed_at = self._clock()
+        self._failed_at = self._ticks()
         self._database = in_memory(self._node)
         with self._database:
             for table in ("sources", "consumers", "delivered"):
@@ -323,7 +351,7 @@ class Journal:
                 for table in COPIED:
                     copy(table, memory, self._disk)
         except sqlite3.Error:
-            self._failed_at = self._clock()
+            self._failed_at = self._ticks()
             return
         memory.close()
         self._database, self._failed_at = self._disk, None

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 VERSION: Final = 2
 """Of the tables below. Version 1, which held one source, is migrated; any other is refused."""
 MEMORY: Final = ":memory:"
+UNREADABLE: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises over a file that is damaged."""
 _TABLES: Final = (
     # A row's place in the table is the order in which events were announced.
     "CREATE TABLE events (source INTEGER NOT NULL, sequence INTEGER NOT NULL, at REAL NOT NULL, "
@@ -90,8 +92,8 @@ def opened(path: Path, node: str) -> sqlite3.Connection:
     """
     try:
         database = _connected(str(path))
-    except sqlite3.Error as error:
-        raise _damaged(path, error) from error
+    except UNREADABLE as error:
+        raise damaged(path, error) from error
     try:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version == 0 and not database.execute("SELECT * FROM sqlite_master").fetchall():
@@ -110,9 +112,9 @@ def opened(path: Path, node: str) -> sqlite3.Connection:
         if version == 1:
             _migrate(database, node)
             logger.info("the journal %s has been brought from version 1 to %d", path, VERSION)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         database.close()
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     except UsageError:
         database.close()
         raise
@@ -121,8 +123,12 @@ def opened(path: Path, node: str) -> sqlite3.Connection:
 
 def _owner(database: sqlite3.Connection, version: int) -> str:
     """The machine whose streams a file holds."""
-    (owner,) = database.execute("SELECT * FROM journal").fetchone()
-    return str(owner).split("/")[2] if version == 1 else str(owner)  # /stser/<node>/<stream>
+    row = database.execute("SELECT * FROM journal").fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("it names no owner")
+    owner = str(row[0])
+    # Version 1 has /stser/<node>/<stream>.
+    return "".join(owner.split("/")[2:3]) if version == 1 else owner
 
 
 def _migrate(database: sqlite3.Connection, node: str) -> None:
@@ -133,7 +139,8 @@ def _migrate(database: sqlite3.Connection, node: str) -> None:
     _own(database, node)
 
 
-def _damaged(path: Path, error: sqlite3.Error) -> UsageError:
+def damaged(path: Path, error: Exception) -> UsageError:
+    """What to say of a file that cannot be read."""
     return UsageError(
         f"--journal {path}: is not a journal, or damaged ({error}). Move the file away; a new one is begun."
     )

@@ -117,7 +117,7 @@ def test_oldest_give_way_by_number_and_by_age_and_the_numbering_stays() -> None:
     async def main() -> None:
         nonlocal now
         settings = JournalSettings(max_events=20, max_age_h=1.0)
-        async with Journal(None, "node", settings, clock=lambda: now) as kept:
+        async with Journal(None, "node", settings, lambda: now, lambda: now) as kept:
             for event in EVENTS[:64]:
                 kept.append(event)
             gap, *rest = kept.after(SOURCE, 0)
@@ -130,6 +130,28 @@ def test_oldest_give_way_by_number_and_by_age_and_the_numbering_stays() -> None:
             kept._expire()
             assert kept.after(SOURCE, 0) == [Lost(SOURCE, 1, 128, 128)]
             assert kept.newest(SOURCE) == 128
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("hours", [-48, 48])
+def test_clock_that_is_set_makes_events_neither_older_nor_younger(hours: int) -> None:
+    now, ticks = 1e9, 0.0
+
+    async def main() -> None:
+        nonlocal now, ticks
+        settings = JournalSettings(max_age_h=1.0)
+        async with Journal(None, "node", settings, lambda: now, lambda: ticks) as kept:
+            for event in EVENTS[:10]:
+                kept.append(event)
+            now, ticks = now + hours * 3_600 + 1_800, 1_800.0
+            kept._expire()
+            for event in EVENTS[10:20]:
+                kept.append(event)
+            assert sequences(kept.after(SOURCE, 0)) == list(range(1, 21))
+            now, ticks = now + 2_400, ticks + 2_400
+            kept._expire()
+            assert kept.after(SOURCE, 0)[0] == Lost(SOURCE, 1, 10, 10)
 
     asyncio.run(main())
 
@@ -164,6 +186,22 @@ def test_position_of_a_consumer_survives_and_a_new_one_starts_at_the_end(tmp_pat
     asyncio.run(main())
 
 
+def test_damaged_journal_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with journal(tmp_path / "j") as kept:
+            for event in EVENTS[:20]:
+                kept.append(event)
+        whole = bytearray((tmp_path / "j").read_bytes())
+        for at in range(100, len(whole), 7):
+            whole[at] ^= 0x5A
+        (tmp_path / "j").write_bytes(whole)
+        with pytest.raises(UsageError, match=r"not a journal, or damaged .* Move the file away"):
+            async with journal(tmp_path / "j"):
+                pass
+
+    asyncio.run(main())
+
+
 def test_full_disk_costs_durability_and_no_event_and_heals(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -172,7 +210,7 @@ def test_full_disk_costs_durability_and_no_event_and_heals(
 
     async def main() -> None:
         nonlocal now
-        kept = Journal(tmp_path / "j", "node", JournalSettings(), clock=lambda: now)
+        kept = Journal(tmp_path / "j", "node", JournalSettings(), ticks=lambda: now)
         async with kept:
             for event in EVENTS[:5]:
                 kept.append(event)
