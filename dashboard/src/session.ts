@@ -70,6 +70,11 @@ export class Session extends Observable {
   setHealth(health: Health | undefined): void {
     this.health = health;
     if (health) this.#tellTime(health.time_ms);
+    // Who comes while a stream is muted was not told by an event.
+    for (const { name, muted } of health?.streams ?? []) {
+      const stream = this.streams.get(name);
+      if (stream) stream.muted = muted;
+    }
     this.changed();
   }
 

@@ -111,6 +111,13 @@ test("how the monitor fares is asked again and again, while it is connected", as
   expect(session.health?.streams).toHaveLength(2);
 });
 
+test("a stream that was muted before the page came is muted", async () => {
+  begin(5);
+  vi.stubGlobal("fetch", async () => Response.json({ streams: [{ name: "mic", muted: true }] }));
+  await connection.look();
+  expect(session.streams.get("mic")?.muted).toBe(true);
+});
+
 test("a command goes to the stream that it names", () => {
   begin(5);
   connection.send({ type: "mute", stream: "mic" });

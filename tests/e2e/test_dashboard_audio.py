@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import math
+import re
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -65,9 +66,6 @@ def browser(runner: asyncio.Runner, talk: Path) -> Iterator[Browser]:
     opened = open_browser(talk)
     yield runner.run(opened.__aenter__())
     runner.run(opened.__aexit__(None, None, None))
-
-
-Visit = Callable[[RunningMonitor, Dashboard], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -348,17 +346,9 @@ def test_two_streams_are_seen_together_and_alone_and_axe_finds_nothing_to_object
     width: int, runner: asyncio.Runner, browser: Browser, long_talk: Path
 ) -> None:
     async def main() -> None:
-        flags = [
-            "--input",
-            long_talk,
-            "--input",
-            long_talk,
-            "--stream",
-            "hall",
-            "--stream",
-            "kitchen",
-        ]
-        flags += ["--pace", "realtime", "--ws-port", "0", "--journal", "off", "--node", "node"]
+        flags = ["--input", long_talk, "--stream", "hall", "--input", long_talk]
+        flags += ["--stream", "kitchen", "--node", "node"]
+        flags += ["--pace", "realtime", "--ws-port", "0", "--journal", "off"]
         async with asyncio.timeout(3 * DEADLINE_S), running_monitor(*flags) as monitor:
             url = f"http://127.0.0.1:{await monitor.port()}/"
             async with open_dashboard(browser, url, width=width) as dashboard:
@@ -373,7 +363,9 @@ def test_two_streams_are_seen_together_and_alone_and_axe_finds_nothing_to_object
                 await nothing_to_object_to(dashboard)
                 await dashboard.choose("kitchen")
                 await expect(dashboard.page.locator("#now")).to_contain_text("speech, -")
-                await expect(dashboard.transcripts.last).to_have_text(SENTENCES[0])
+                await expect(dashboard.transcripts.first).to_have_text(
+                    re.compile("|".join(SENTENCES))
+                )
                 await expect(names).to_have_count(0)
                 await nothing_to_object_to(dashboard)
                 await dashboard.show("Session")
