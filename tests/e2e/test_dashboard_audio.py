@@ -29,6 +29,15 @@ NEWEST_FIRST = SENTENCES[::-1]
 AXE = Path(__file__).parents[2] / "dashboard/node_modules/axe-core/axe.min.js"
 NO_MICROPHONE = ("--device", "none", "--ws-port", "0", "--journal", "off", "--node", "node")
 
+OWN_RATE_ONLY = """() => {
+  const connect = AudioContext.prototype.createMediaStreamSource;
+  AudioContext.prototype.createMediaStreamSource = function (stream) {
+    if (this.sampleRate === 16000) throw new DOMException("another rate", "NotSupportedError");
+    return connect.call(this, stream);
+  };
+}"""
+"""As in a browser that connects a microphone at the rate of its device and no other."""
+
 DROP = """({name, content}) => {
   const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
   const dataTransfer = new DataTransfer();
@@ -95,7 +104,9 @@ def as_format(talk: Path, ending: str, *options: str) -> Path:
 
 
 async def nothing_to_object_to(dashboard: Dashboard) -> None:
-    """Have axe look at what is shown."""
+    """Have axe look at what is shown, and see that it is no wider than the window."""
+    wider = await dashboard.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert wider <= 0
     if not AXE.exists():
         pytest.skip("axe-core is missing: npm ci in dashboard/")
     await dashboard.page.evaluate(AXE.read_text("utf-8"))
@@ -131,6 +142,18 @@ def test_button_streams_the_microphone_of_the_browser_and_shows_its_verdicts(
             label = f"ensemble: {leading} {math.floor(100 * posterior[leading] + 0.5)} %"
             await expect(shares.first).to_have_attribute("aria-label", label)
             assert dashboard.problems == []
+
+    runner.run(main())
+
+
+def test_browser_that_cannot_resample_its_microphone_sends_it_at_its_own_rate(
+    runner: asyncio.Runner, browser: Browser
+) -> None:
+    async def main() -> None:
+        async with on_monitor(browser, *NO_MICROPHONE) as (_, dashboard):
+            await dashboard.page.evaluate(OWN_RATE_ONLY)
+            await dashboard.page.get_by_role("button", name="Speak").click()
+            await expect(dashboard.transcripts).to_have_text(NEWEST_FIRST)
 
     runner.run(main())
 
