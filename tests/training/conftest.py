@@ -53,6 +53,7 @@ speeds = [1.0]
 corpora = ["goemotions"]
 corpus_shares = [1.0]
 tests = ["goemotions"]
+classifier_steps = 4
 steps = 4
 batch = 8
 validate_every = 2
