@@ -31,6 +31,9 @@ def main() -> None:
     given = flags.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     figures = measure(QUICK if given.quick else FULL, only=given.only)
+    latency = RESULTS / "latency.json"
+    if latency.exists():  # of ``python -m bench.latency``, for the table of goals
+        figures["latency"] = json.loads(latency.read_text("utf-8"))
     sys.stdout.write(json.dumps(figures, indent=1) + "\n")
     if given.write:
         (RESULTS / "benchmark.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench import cost, overhead, peers
+from bench import cost, latency, overhead, peers
 
 Figures = dict[str, Any]
 
@@ -37,6 +37,8 @@ def goals(figures: Figures) -> list[Goal]:
         found.append(_start(figures["start"]))
     if "memory" in figures:
         found += _memory(figures["memory"])
+    if "latency" in figures:
+        found += _latency(figures["latency"]["runs"])
     return found
 
 
@@ -122,3 +124,19 @@ def _memory(runs: Figures) -> list[Goal]:
             "The picture shows when it grows.",
         ),
     ]
+
+
+def _latency(runs: Figures) -> list[Goal]:
+    found = []
+    for name, wanted_ms in latency.GOALS_MS.items():
+        late_ms = runs[f"{name}, prepared"]["decision to event p95"]
+        found.append(
+            Goal(
+                f"from the decision to the event, 95th percentile, {name} ([latency.md](latency.md))",
+                f"{wanted_ms:g} ms",
+                f"{late_ms:.1f} ms",
+                late_ms <= wanted_ms,
+                "The verdict was ready; something else had the processor.",
+            )
+        )
+    return found

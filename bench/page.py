@@ -63,8 +63,6 @@ def _goals(figures: Figures) -> list[str]:
         "## Goals",
         "",
         *_table(["", "goal", "measured", ""], rows),
-        "Goals of latency are in [latency.md](latency.md).",
-        "",
     ]
 
 

@@ -55,14 +55,15 @@ def _streams(section: Figures) -> Any:
         counts = [trial["streams"] for trial in trials]
         for plot, key in zip(axes, ("p95_ms", "cores"), strict=True):
             plot.plot(counts, [t[key] for t in trials], "o-", color=COLOURS[name], label=name)
+    for plot in axes:
+        plot.set_xscale("log", base=2)
+        plot.xaxis.set_major_formatter("{x:.0f}")
     axes[0].axhline(LIMIT_MS, color="black", linestyle=":", linewidth=1)
     axes[0].set(
-        xscale="log",
-        yscale="log",
-        xlabel="live streams",
-        ylabel="decision to event, 95th percentile, ms",
+        yscale="log", xlabel="live streams", ylabel="decision to event, 95th percentile, ms"
     )
-    axes[1].set(xscale="log", xlabel="live streams", ylabel="cores in use", ylim=(0, None))
+    axes[0].yaxis.set_major_formatter("{x:g}")
+    axes[1].set(xlabel="live streams", ylabel="cores in use", ylim=(0, None))
     axes[1].legend()
     return figure
 
