@@ -74,13 +74,12 @@ class MonitorClient:
     """Connects, connects again, and goes on after the last event of each stream that it had.
 
     Events of a stream come in order and once. Those that the monitor no longer has come as one ``stream.gap``, whatever
-    ``types`` says. The first connection begins with the current ``emotion.state`` of each stream, if there is one. A
-    stream that begins while the connection is away is told from when it is back.
+    ``types`` says. The first connection begins with the current ``emotion.state`` of each stream, if there is one.
 
     Args:
         url: Of the monitor, such as ``ws://127.0.0.1:8765`` or what it prints as its dashboard.
         since: Sequence of the last event that is known; 0 for all there is, None for what comes from now on. A number
-            is of the monitor's first stream; a mapping says it for each stream, and others begin now.
+            is of the monitor's first stream; a mapping says it for each stream. Others go on after the latest of these.
         types: Kinds that are wanted, such as ``emotion.utterance``; None for all.
         streams: Names of those that are wanted, such as ``mic``; None for all.
         transcript: False for events without the words.
@@ -190,7 +189,7 @@ class MonitorClient:
                 held.clear()
                 continue
             stream = event.stream
-            resumed = stream in known or first is not None
+            resumed = bool(known) or first is not None
             if event.kind == "emotion.state" and resumed and stream not in begun:
                 held[stream] = event
             begun.add(stream)

@@ -147,10 +147,14 @@ class EventsEndpoint:
 
     async def _send_past(self, subscriber: Subscriber) -> None:
         """What the subscriber has missed; it is live when there is no more."""
-        journal = self._journal
-        positions = {source: journal.newest(source) for source in journal.sources}
-        for name, sequence in subscriber.subscription.since.items():
-            source = self._main if name is None else self._sibling(name)
+        journal, since = self._journal, subscriber.subscription.since
+        known = {
+            self._main if name is None else self._sibling(name): sequence
+            for name, sequence in since.items()
+        }
+        # Of a stream that is not named it has had all up to the latest event that is.
+        positions = {source: journal.at_that_time(source, known) for source in journal.sources}
+        for source, sequence in known.items():
             newest = journal.newest(source)
             positions[source] = min(sequence, newest)
             if 0 < newest < sequence:

@@ -12,11 +12,11 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from monitor.errors import UsageError
 from monitor.events import WireEvent
@@ -186,7 +186,8 @@ class Journal:
         if known is None or sequence >= known.newest:
             return []
         found: list[Message | Lost] = []
-        rows = self._rows(known.id, sequence, limit)
+        wanted = "sequence > ? ORDER BY sequence LIMIT ?"
+        rows = self._select("sequence, kind, body", source, wanted, sequence, limit)[:limit]
         for number, kind, body in rows:
             if number > sequence + 1:
                 found.append(_lost(source, sequence + 1, number - 1))
@@ -196,19 +197,41 @@ class Journal:
             found.append(_lost(source, sequence + 1, known.newest))
         return found
 
-    def _rows(self, source: int, sequence: int, limit: int) -> list[tuple[int, str, bytes]]:
-        """From the disk, then what is only in memory: a disk that is full can be read."""
-        rows: list[tuple[int, str, bytes]] = []
+    def _select(
+        self, columns: str, source: str, condition: str, *values: float
+    ) -> list[tuple[Any, ...]]:
+        """Of a source's events: from the disk, then what is only in memory. A disk that is full can be read."""
+        rows: list[tuple[Any, ...]] = []
+        known = self._sources.get(source)
+        if known is None:
+            return rows
+        query = f"SELECT {columns} FROM events WHERE source = ? AND {condition}"  # noqa: S608
         for database in dict.fromkeys(filter(None, (self._disk, self._database))):
             try:
-                rows += database.execute(
-                    "SELECT sequence, kind, body FROM events WHERE source = ? AND sequence > ? "
-                    "ORDER BY sequence LIMIT ?",
-                    (source, sequence, limit),
-                ).fetchall()
+                rows += database.execute(query, (known.id, *values)).fetchall()
             except UNREADABLE as error:
                 logger.error("the journal %s cannot be read: %s", self._path, error)
-        return rows[:limit]
+        return rows
+
+    def at_that_time(self, source: str, known: Mapping[str, int]) -> int:
+        """Sequence of the newest event of a source when the latest of some others was kept.
+
+        Args:
+            source: Whose events.
+            known: Sequences by source. Where none of these has been, it is the newest of all.
+        """
+        been = {name: at for name, at in known.items() if 0 < at <= self.newest(name)}
+        if not been:
+            return self.newest(source)
+        rows = [
+            row for name, at in been.items() for row in self._select("at", name, "sequence = ?", at)
+        ]
+        latest = max((at for (at,) in rows), default=0.0)  # they have expired, as all before them
+        before = self._select("sequence", source, "at <= ? ORDER BY sequence DESC LIMIT 1", latest)
+        if before:
+            return max(int(sequence) for (sequence,) in before)
+        first = self._select("sequence", source, "sequence > 0 ORDER BY sequence LIMIT 1")
+        return min((int(sequence) for (sequence,) in first), default=1) - 1
 
     def register(self, consumer: str) -> None:
         """Remember from now on what a consumer has had. One that is new has no need of what was before."""

@@ -198,6 +198,28 @@ def test_client_of_several_streams_goes_on_after_the_last_event_of_each(tmp_path
         assert numbers([event for event in seen if event.stream == name]) == [1, 2, 3, 4, 5, 6]
 
 
+def test_stream_that_begins_while_the_connection_is_away_is_told_whole(tmp_path: Path) -> None:
+    port = free_port()
+    of_mic, of_door = encoded(*begun(3)), encoded(*begun(2), STATE, *begun(1), stream="door")
+
+    async def main() -> list[Event]:
+        client = MonitorClient(f"ws://127.0.0.1:{port}", since=0, wait_least_s=0.01)
+        stream = aiter(client)
+        seen: list[Event] = []
+        async with asyncio.timeout(DEADLINE_S):
+            for part in (of_mic[:2], [*of_door, of_mic[2]]):
+                async with Journal(tmp_path / "journal", "node", JournalSettings()) as journal:
+                    for event in part:
+                        journal.append(event)
+                    async with on_port(WebSocketSettings(port=port), journal):
+                        seen += [await anext(stream) for _ in part]
+        return seen
+
+    seen = asyncio.run(main())
+    assert numbers([event for event in seen if event.stream == "mic"]) == [1, 2, 3]
+    assert numbers([event for event in seen if event.stream == "door"]) == [1, 2, 3, 4]
+
+
 def test_streams_choose_whose_events_are_sent() -> None:
     async def main() -> list[Event]:
         async with serving() as served:

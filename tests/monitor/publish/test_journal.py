@@ -24,9 +24,10 @@ from monitor.events import SpeechBegan, WireEvent
 from monitor.publish.journal import Journal, JournalSettings, journal_path
 from monitor.publish.outbox import Lost, Message
 from monitor.publish.wire import WireEncoder
-from tests.support.happenings import numbered
+from tests.support.happenings import encoded, numbered
 
 SOURCE = "/stser/node/mic"
+DOOR = "/stser/node/door"
 EVENTS = numbered(300)
 
 
@@ -242,6 +243,27 @@ def test_full_disk_costs_durability_and_no_event_and_heals(
     finally:
         signal.signal(signal.SIGXFSZ, before)
     assert ["cannot be written" in caplog.messages[0], len(caplog.messages)] == [True, 2]
+
+
+def test_place_in_one_source_tells_the_place_in_another_by_the_time() -> None:
+    now = 0.0
+    of_door = encoded(*(SpeechBegan(number, 0) for number in range(1, 5)), stream="door")
+
+    async def main() -> None:
+        nonlocal now
+        async with Journal(None, "node", JournalSettings(), clock=lambda: now) as kept:
+            # mic 1, door 1, mic 2, door 2, ... a second apart.
+            for pair in zip(EVENTS[:4], of_door, strict=True):
+                for event in pair:
+                    now += 1
+                    kept.append(event)
+            assert [kept.at_that_time(DOOR, {SOURCE: at}) for at in (1, 2, 3, 4)] == [0, 1, 2, 3]
+            assert kept.at_that_time(DOOR, {SOURCE: 2, DOOR: 3}) == 3
+            # Nothing is known where nothing has been.
+            for nothing in ({}, {SOURCE: 0}, {SOURCE: 10**20}, {"/stser/node/attic": 1}):
+                assert kept.at_that_time(DOOR, nothing) == 4
+
+    asyncio.run(main())
 
 
 def test_what_a_consumer_has_had_is_known_on_a_full_disk_so_that_it_gets_nothing_twice(

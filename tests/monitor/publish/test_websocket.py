@@ -275,6 +275,20 @@ def test_current_state_comes_before_what_was_missed() -> None:
     assert asyncio.run(main()) == [state.body, others[1].body, others[2].body]
 
 
+def test_stream_that_began_while_a_subscriber_was_away_is_told_from_its_start() -> None:
+    of_mic = numbered(3)
+    of_door = encoded(*EVERY[:3], stream="door")
+
+    async def main() -> list[bytes]:
+        async with journalled(in_memory()) as (journal, publisher):
+            announce(journal, publisher, *of_mic[:2], *of_door, of_mic[2])
+            async with subscribe(publisher, "?since=mic:2") as client:
+                return await received(client, 4)
+
+    told = asyncio.run(main())
+    assert sorted(told) == sorted(event.body for event in (*of_door, of_mic[2]))
+
+
 def test_what_the_journal_no_longer_has_is_reported_as_a_gap() -> None:
     events = numbered(64)
     journal = Journal(None, "node", JournalSettings(max_events=10))
