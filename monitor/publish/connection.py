@@ -16,6 +16,19 @@ from monitor.publish.guard import Guard
 logger = logging.getLogger(__name__)
 
 
+class Connection(ServerConnection):
+    """Hears nothing from who takes nothing: answers to its pings would otherwise pile up without bound."""
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.recv_messages.paused:  # its messages wait for the monitor
+            self.transport.resume_reading()
+
+
 class TookNothing(Exception):  # noqa: N818
     """Ends the tasks of a client that was dropped."""
 

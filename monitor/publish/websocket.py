@@ -28,7 +28,7 @@ from monitor.metrics import CONTENT_TYPE as METRICS_TYPE
 from monitor.metrics import Metrics
 from monitor.ports import BrokerPublisher
 from monitor.publish.audio_endpoint import Asked, AudioEndpoint
-from monitor.publish.connection import Client, only
+from monitor.publish.connection import Client, Connection, only
 from monitor.publish.events_endpoint import EventsEndpoint
 from monitor.publish.guard import Guard, is_loopback, tls_context
 from monitor.publish.journal import Journal
@@ -337,7 +337,7 @@ class WebSocketPublisher:
     # --- WebSocket -----------------------------------------------------------------------------
 
     def _new_connection(self, *arguments: Any, **named: Any) -> ServerConnection:
-        connection = ServerConnection(*arguments, **named)
+        connection = Connection(*arguments, **named)
         self._connections.add(connection)
         return connection
 
