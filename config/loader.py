@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import logging
 import math
 import re
 import tomllib
@@ -19,7 +20,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+logger = logging.getLogger(__name__)
+
 Settings = TypeVar("Settings")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Moved:
+    """What has become of a setting that older files name."""
+
+    to: str | None
+    """Its dotted name now; None where it is gone and may be left out."""
+    why: str
+    """A sentence for whoever still has it."""
 
 
 class SettingsError(ValueError):
@@ -27,7 +40,11 @@ class SettingsError(ValueError):
 
 
 def load(
-    path: Path, kind: type[Settings], *, overrides: Mapping[str, Any] | None = None
+    path: Path,
+    kind: type[Settings],
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    moved: Mapping[str, Moved] = types.MappingProxyType({}),
 ) -> Settings:
     """Read a settings file; what it does not name keeps the default of ``kind``.
 
@@ -35,6 +52,7 @@ def load(
         path: A TOML file.
         kind: The frozen dataclass of the whole file.
         overrides: Values by dotted name that win over the file, such as command-line flags.
+        moved: Settings of older files, by dotted name: they are taken as what they are now, with a warning.
 
     Raises:
         SettingsError: The file is missing, is not TOML, or a key or value breaks a rule.
@@ -55,6 +73,9 @@ def load(
         # Besides TOMLDecodeError: a number of thousands of digits, brackets nested beyond the stack.
         raise SettingsError(f"{path}: not valid TOML: {error}.") from error
     try:
+        for old, now in moved.items():
+            if _move(tree, old, now):
+                logger.warning("%s%s: %s: %s", path, _line_of(text, old), old, now.why)
         return build(kind, tree, overrides=overrides)
     except SettingsError as error:
         raise SettingsError(f"{path}{_line_of(text, str(error))}: {error}") from error
@@ -79,6 +100,30 @@ def build(
             table = table.setdefault(name, {})
         table[key] = value
     return typing.cast(Settings, _dataclass(kind, merged, ""))
+
+
+def _move(tree: dict[str, Any], old: str, now: Moved) -> bool:
+    """Give a setting its name of today; False where the file does not have it.
+
+    Raises:
+        SettingsError: The file has both.
+    """
+    *tables, key = old.split(".")
+    table: Any = tree
+    for name in tables:
+        table = table.get(name) if isinstance(table, dict) else None
+    if not isinstance(table, dict) or key not in table:
+        return False
+    value = table.pop(key)
+    if now.to is not None:
+        *tables, key = now.to.split(".")
+        table = tree
+        for name in tables:
+            table = table.setdefault(name, {})
+        if key in table:
+            raise SettingsError(f"{old} is called {now.to} now, and both are given. Remove {old}.")
+        table[key] = value
+    return True
 
 
 def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,15 +10,17 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import config
 from config.loader import SettingsError, build, load
 from monitor.errors import ModelError, MonitorError, UsageError
 from monitor.logs import configure_logging
 from monitor.service import Service
-from monitor.settings import MonitorSettings
+from monitor.settings import MOVED, MonitorSettings
 from stser_core.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -70,6 +72,11 @@ def parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"%(prog)s {version('stser-monitor')}"
     )
     flags.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
+    flags.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print every setting with its default and effect, as a settings file, and exit",
+    )
     flags.add_argument(
         "--doctor",
         action="store_true",
@@ -223,7 +230,7 @@ def settings_from(flags: argparse.Namespace) -> MonitorSettings:
     }
     try:
         if "config" in given:
-            return load(given["config"], MonitorSettings, overrides=overrides)
+            return load(given["config"], MonitorSettings, overrides=overrides, moved=MOVED)
         return build(MonitorSettings, overrides=overrides)
     except SettingsError as error:
         raise UsageError(str(error)) from error
@@ -237,6 +244,9 @@ def _single(values: list[Any]) -> Any:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     flags = parser().parse_args(arguments)
+    if "print_config" in flags:
+        sys.stdout.write((resources.files(config) / "monitor.toml").read_text("utf-8"))
+        return 0
     try:
         settings = settings_from(flags)
         configure_logging(settings.log_format)

@@ -8,8 +8,9 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
+from config.loader import Moved
 from monitor.abstention import AbstentionSettings
 from monitor.asr import AsrSettings
 from monitor.capture import CaptureSettings
@@ -24,6 +25,14 @@ from monitor.recorder import RecordSettings
 from monitor.segmenter import SegmenterSettings
 from monitor.state import StateSettings
 from monitor.vad import VadSettings
+
+MOVED: Final = {
+    "mqtt.outbox_events": Moved(
+        None,
+        "is no setting any more: what waits for a broker is in the journal (journal.max_events).",
+    ),
+}
+"""Settings of older files."""
 
 ClassifierName = Literal["speech", "text", "bimodal"]
 

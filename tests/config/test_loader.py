@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from config.loader import SettingsError, build, load
+from config.loader import Moved, SettingsError, build, load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,3 +110,31 @@ def test_an_override_wins_over_the_file(tmp_path: Path) -> None:
 def test_a_bad_override_is_refused_by_its_dotted_name() -> None:
     with pytest.raises(SettingsError, match=r"vad\.hangover_ms \(1\.5\) must be a whole number"):
         build(Root, overrides={"vad.hangover_ms": 1.5})
+
+
+MOVED = {
+    "vad.onset": Moved("vad.onset_db", "is called vad.onset_db now."),
+    "vad.gone": Moved(None, "is no setting any more."),
+    "title": Moved("vad.hangover_ms", "is called vad.hangover_ms now."),
+}
+
+
+def test_a_setting_of_an_older_file_is_taken_by_its_new_name_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path, "title = 500\n[vad]\nonset = 12\ngone = true\n")
+    assert load(path, Root, moved=MOVED) == Root(vad=Vad(onset_db=12.0, hangover_ms=500))
+    assert f"{path}:3: vad.onset: is called vad.onset_db now." in caplog.messages
+    assert f"{path}:4: vad.gone: is no setting any more." in caplog.messages
+    assert len(caplog.messages) == 3
+
+
+def test_old_and_new_name_of_a_setting_at_once_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "[vad]\nonset_db = 9\nonset = 12\n")
+    with pytest.raises(SettingsError, match=r"toml:3: vad\.onset is called .* both are given"):
+        load(path, Root, moved=MOVED)
+
+
+def test_old_name_whose_table_is_none_is_refused_as_ever(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="vad must be a table"):
+        load(write(tmp_path, "vad = 3\n"), Root, moved=MOVED)

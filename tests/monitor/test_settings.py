@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from config.loader import SettingsError, build, load
-from monitor.settings import MonitorSettings
+from monitor.cli import main, parser, settings_from
+from monitor.settings import MOVED, MonitorSettings
 
 LISTED = Path(__file__).parents[2] / "config" / "monitor.toml"
 
@@ -70,3 +71,27 @@ def test_the_digest_follows_the_settings_but_never_the_password() -> None:
     with_broker = build(MonitorSettings, overrides={"mqtt.url": "mqtt://a:secret@host"})
     assert with_broker.digest() == plain
     assert build(MonitorSettings, overrides={"stream": "desk"}).digest() != plain
+
+
+def test_printed_settings_are_a_settings_file_of_the_defaults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--print-config"]) == 0
+    path = tmp_path / "settings.toml"
+    path.write_text(capsys.readouterr().out, "utf-8")
+    assert load(path, MonitorSettings) == MonitorSettings()
+
+
+def test_settings_file_of_an_older_version_is_taken_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('[mqtt]\noutbox_events = 10000\nprefix = "home"\n', "utf-8")
+    settings = settings_from(parser().parse_args(["--config", str(path)]))
+    assert settings.mqtt.prefix == "home"
+    assert "settings.toml:2: mqtt.outbox_events: is no setting any more" in caplog.text
+
+
+def test_every_setting_that_has_moved_is_none_any_more_and_leads_to_one_that_is() -> None:
+    assert not MOVED.keys() & names(MonitorSettings)
+    assert {moved.to for moved in MOVED.values()} - {None} <= names(MonitorSettings)
