@@ -121,10 +121,10 @@ export class Session extends Observable {
     const entry: Entry = { key: this.#key++, ...told };
     insert(this.entries, entry);
     trim(this.entries, this.#most);
+    entry.stream.keep(entry);
     if (entry.said === undefined) return;
     insert(this.utterances, entry);
     trim(this.utterances, this.#most);
-    entry.stream.keep(entry);
   }
 
   #tellTime(time_ms: number): void {

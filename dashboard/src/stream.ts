@@ -86,6 +86,7 @@ export class Stream {
   readonly source: string;
   readonly name: string;
   utterances: Spoken[] = [];
+  notes: Note[] = [];
   provisional: Provisional[] = [];
   /** What is being said, as far as it is judged. */
   current: Utterance | undefined;
@@ -262,9 +263,10 @@ export class Stream {
   }
 
   /** Numbered by the page. */
-  keep(spoken: Spoken): void {
-    this.utterances.push(spoken);
-    trim(this.utterances, this.#most);
+  keep(entry: Entry): void {
+    if (entry.said === undefined) this.notes.push(entry);
+    else this.utterances.push(entry);
+    trim(entry.said === undefined ? this.notes : this.utterances, this.#most);
   }
 
   #setProvisional(time: string, said: Utterance | undefined): void {

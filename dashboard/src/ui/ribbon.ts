@@ -4,7 +4,7 @@ import type uPlot from "uplot";
 import { firstFrom } from "../chart_data";
 import { EMOTIONS } from "../events";
 import type { Session } from "../session";
-import { type Entry, end, type Spoken, type Stream, start } from "../stream";
+import { end, type Spoken, type Stream, start } from "../stream";
 import { SHAPES } from "./emotion";
 import type { Palette } from "./palette";
 
@@ -165,20 +165,15 @@ function whoSpeaks({ plot, session, stream, colours }: Drawing, top: number, bot
   ctx.globalAlpha = 1;
 }
 
-const noteTime = (entry: Entry): number =>
-  entry.said === undefined ? entry.run.origin_ms + entry.at_ms : end(entry);
-
 function notes(drawing: Drawing, top: number, bottom: number): void {
-  const { plot, session, stream, lanes, range, colours } = drawing;
+  const { plot, stream, lanes, range, colours } = drawing;
   const { ctx } = plot;
-  const { entries } = session;
   const x = (ms: number) => plot.valToPos(ms, "x", true);
-  for (let i = entries.length - 1; i >= 0; i--) {
-    const entry = entries[i]!;
-    if (entry.stream !== stream) continue;
-    const at = noteTime(entry);
+  for (let i = stream.notes.length - 1; i >= 0; i--) {
+    const entry = stream.notes[i]!;
+    const at = entry.run.origin_ms + entry.at_ms;
     if (at < range.from) break;
-    if (entry.said !== undefined || at > range.to || !(entry.warning || entry.mark)) continue;
+    if (at > range.to || !(entry.warning || entry.mark)) continue;
     ctx.strokeStyle = entry.warning ? colours.bad : colours.text;
     ctx.lineWidth = devicePixelRatio;
     ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
