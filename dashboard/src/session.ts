@@ -8,6 +8,8 @@ import { type Entry, type Spoken, Stream, streamOf, type Told, trim } from "./st
 /** Utterances that are kept. Beyond, the oldest tenth goes: a page may stay open for days. */
 const MOST_ENTRIES = 20_000;
 
+const MOST_LANES = 8;
+
 export type Connection = "connecting" | "live" | "lost" | "token";
 
 export class Session extends Observable {
@@ -162,6 +164,14 @@ export function view(session: Session, name: string): View {
   const one = session.streams.get(name);
   if (one) return { streams: [one], utterances: one.utterances };
   return { streams: [...session.streams.values()], utterances: session.utterances };
+}
+
+/** Streams that have a lane in a chart of several: beyond, those that ended first have none. */
+export function lanes(streams: readonly Stream[]): readonly Stream[] {
+  if (streams.length <= MOST_LANES) return streams;
+  const younger = [...streams].sort((a, b) => Number(a.stopped) - Number(b.stopped) || b.end_ms - a.end_ms);
+  const kept = new Set(younger.slice(0, MOST_LANES));
+  return streams.filter((stream) => kept.has(stream));
 }
 
 /** Where the present of what is looked at is, on the clock of the page: what has ended stands at its end. */

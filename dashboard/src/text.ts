@@ -23,6 +23,7 @@ export const TEXT = {
   streams: "Streams",
   allStreams: "All",
   ended: "ended",
+  endedStreams: "Streams that have ended",
   mutedNow: "muted",
   recording: "audio is kept",
   recordingTitle: "The monitor was told to keep what it hears (--record)",

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { parseMessage } from "../src/events";
-import { matches, present, Session, view } from "../src/session";
+import { lanes, matches, present, Session, view } from "../src/session";
 import { shares, transitions, trend } from "../src/statistics";
 import { end, type Stream, start } from "../src/stream";
 import { feed, NOON, said, session, text } from "./said";
@@ -141,6 +141,14 @@ test("streams are kept apart, and shown alone or together", () => {
   expect(view(made, "mic").utterances.map(({ said }) => said.utterance)).toEqual([1, 2]);
   expect(view(made, "kitchen").utterances).toHaveLength(1);
   expect(view(made, "").streams.map(({ name }) => name)).toEqual(["mic", "kitchen"]);
+});
+
+test("of many streams those that go on and those that ended last have a lane", () => {
+  const made = session(said(1));
+  for (let i = 1; i <= 10; i++)
+    feed(made, text("monitor.stopped", 1, { audio_ms: 10 }, { stream: `talk-${i}`, at: 1_000 * i }));
+  const names = lanes([...made.streams.values()]).map(({ name }) => name);
+  expect(names).toEqual(["mic", ...[4, 5, 6, 7, 8, 9, 10].map((i) => `talk-${i}`)]);
 });
 
 test("one stream that stops does not stop the others", () => {

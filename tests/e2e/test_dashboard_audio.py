@@ -375,7 +375,7 @@ def test_two_streams_are_seen_together_and_alone_and_axe_finds_nothing_to_object
         async with asyncio.timeout(3 * DEADLINE_S), running_monitor(*flags) as monitor:
             url = f"http://127.0.0.1:{await monitor.port()}/"
             async with open_dashboard(browser, url, width=width) as dashboard:
-                cards = dashboard.page.locator("#overview li")
+                cards = dashboard.page.locator(".overview li")
                 await expect(cards).to_have_count(2)
                 await expect(
                     cards.locator(".level[data-speech=true] .level-fill")
@@ -420,7 +420,7 @@ def test_mark_and_mute_go_to_the_stream_that_is_looked_at(
             assert {mark["source"], muted["source"]} == {muted["source"]}
             assert muted["source"].endswith("/kitchen")
             await dashboard.choose("All")
-            await expect(dashboard.page.locator("#overview li", has_text="muted")).to_have_count(1)
+            await expect(dashboard.page.locator(".overview li", has_text="muted")).to_have_count(1)
             await dashboard.show("Health")
             row = dashboard.page.get_by_role("row", name="kitchen")
             await expect(row).to_contain_text("muted")

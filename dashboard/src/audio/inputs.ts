@@ -132,6 +132,7 @@ export class Inputs extends Observable {
       input.phase = "asking";
       this.changed();
       const recording = await readRecording(file);
+      if (!this.files.includes(input)) return;
       const socket = await this.#open(input, streamName(file.name), RATE_HZ);
       for (const block of recording.blocks) {
         socket.send(block);

@@ -5,7 +5,7 @@ import uPlot from "uplot";
 import { columns, STEPS_MS } from "../chart_data";
 import { axisTime } from "../clock";
 import { EMOTIONS } from "../events";
-import { present, type Session, type View } from "../session";
+import { lanes, present, type Session, type View } from "../session";
 import { end, type Spoken, type Stream, start } from "../stream";
 import { TEXT } from "../text";
 import { FONT, LABEL_PX, type Palette, palette } from "./palette";
@@ -38,17 +38,18 @@ const lane = (index: number): Band => ({ top: -index - 0.12, bottom: -index - 0.
 
 export function Chart({ session, view, frozen_ms, span_s, theme, selected, onSelect }: Props) {
   const box = useRef<HTMLDivElement>(null);
-  const latest = useRef({ view, frozen_ms, span_s, selected, onSelect });
-  latest.current = { view, frozen_ms, span_s, selected, onSelect };
   const redraw = useRef<() => void>(() => {});
-  const names = view.streams.map(({ name }) => name).join(" ");
+  const drawn = lanes(view.streams);
+  const names = drawn.map(({ name }) => name).join(" ");
+  const latest = useRef({ view, drawn, frozen_ms, span_s, selected, onSelect });
+  latest.current = { view, drawn, frozen_ms, span_s, selected, onSelect };
 
   useEffect(() => {
     const element = box.current!;
     const colours = palette();
-    const { streams } = latest.current.view;
-    const lanes = streams.length > 1;
-    const height = lanes ? AXIS_PX + LANE_PX * streams.length : HEIGHT_PX;
+    const streams = latest.current.drawn;
+    const several = streams.length > 1;
+    const height = several ? AXIS_PX + LANE_PX * streams.length : HEIGHT_PX;
     const plot = new uPlot(
       options(colours, element.clientWidth, height, streams, drawStreams),
       [[], ...Array(4).fill([])],
@@ -61,8 +62,8 @@ export function Chart({ session, view, frozen_ms, span_s, theme, selected, onSel
     function drawStreams() {
       const { selected } = latest.current;
       streams.forEach((stream, index) => {
-        const band = lanes ? lane(index) : RIBBON;
-        drawStream({ plot, session, stream, band, lanes, range, colours, selected });
+        const band = several ? lane(index) : RIBBON;
+        drawStream({ plot, session, stream, band, lanes: several, range, colours, selected });
       });
     }
 
@@ -77,7 +78,7 @@ export function Chart({ session, view, frozen_ms, span_s, theme, selected, onSel
       range = { from: to - 1.04 * span_ms, to };
       const [first] = streams;
       plot.batch(() => {
-        if (first && !lanes) plot.setData(columns(first, range.from, range.to), false);
+        if (first && !several) plot.setData(columns(first, range.from, range.to), false);
         plot.setScale("x", { min: range.from, max: range.to });
       });
       shown = session.version;
@@ -103,7 +104,7 @@ export function Chart({ session, view, frozen_ms, span_s, theme, selected, onSel
     const click = (event: MouseEvent) => {
       const at = plot.posToVal(event.offsetX, "x");
       const [only] = streams;
-      const stream = lanes ? streams[Math.floor(-plot.posToVal(event.offsetY, "y"))] : only;
+      const stream = several ? streams[Math.floor(-plot.posToVal(event.offsetY, "y"))] : only;
       const hit = stream?.utterances.findLast((spoken) => start(spoken) <= at && at <= end(spoken) + 200);
       if (hit) latest.current.onSelect(hit.key);
     };
@@ -131,7 +132,7 @@ function options(
   streams: readonly Stream[],
   drawn: () => void,
 ): uPlot.Options {
-  const lanes = streams.length > 1;
+  const several = streams.length > 1;
   const line = (name: string): uPlot.Series => ({
     stroke: colours.label[name]!,
     width: 1,
@@ -163,7 +164,7 @@ function options(
     padding: [null, LABEL_PX, null, null],
     legend: { show: false },
     cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
-    scales: { x: { time: false }, y: { range: lanes ? [-streams.length, 0] : [LOWEST, 1] } },
+    scales: { x: { time: false }, y: { range: several ? [-streams.length, 0] : [LOWEST, 1] } },
     series: [{}, ...EMOTIONS.map(line)],
     axes: [
       {
@@ -174,7 +175,7 @@ function options(
         splits: (_, __, from, to, step) => marks(axisTime(streams).zero_ms, from, to, step),
         values: (_, times) => times.map(axisTime(streams).words),
       },
-      lanes ? named : shares,
+      several ? named : shares,
     ],
     hooks: { draw: [drawn] },
   };
@@ -185,5 +186,6 @@ function marks(zero_ms: number, from: number, to: number, step: number): number[
   return Array.from({ length: Math.max(0, Math.floor((to - first) / step) + 1) }, (_, i) => first + i * step);
 }
 
+/** Names that are alike often differ at their ends. */
 const shortName = (name: string) =>
-  name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1)}…` : name;
+  name.length > LONGEST_NAME ? `${name.slice(0, 7)}…${name.slice(8 - LONGEST_NAME)}` : name;

@@ -44,6 +44,8 @@ export function LiveView({ session, connection, inputs, stream, view, theme, onC
   const open = view.utterances.find(({ key }) => key === selected);
   const several = session.streams.size > 1;
   const lanes = several && stream === "";
+  const going = view.streams.filter(({ stopped }) => !stopped);
+  const ended = view.streams.filter(({ stopped }) => stopped);
 
   const select = useCallback((key: number) => {
     opener.current = document.activeElement;
@@ -89,12 +91,13 @@ export function LiveView({ session, connection, inputs, stream, view, theme, onC
     <>
       <div class="left">
         {lanes ? (
-          <Overview streams={view.streams} onChoose={onChoose} />
+          <Overview title={TEXT.streams} streams={going} onChoose={onChoose} />
         ) : (
           <Now stream={view.streams[0]} named={several} />
         )}
         <Commands session={session} connection={connection} stream={stream} streams={view.streams} />
         <InputsCard inputs={inputs} />
+        {lanes && <Overview title={TEXT.endedStreams} streams={ended} onChoose={onChoose} />}
       </div>
       <div class="right">
         <section class="card" aria-labelledby="chart-heading">

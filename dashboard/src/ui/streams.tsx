@@ -34,12 +34,19 @@ export function Chooser({ streams, chosen, onChoose }: Props) {
   );
 }
 
-/** One card a stream, those that go on first. */
-export function Overview({ streams, onChoose }: { streams: Stream[]; onChoose: (name: string) => void }) {
-  const sorted = [...streams].sort((a, b) => Number(a.stopped) - Number(b.stopped));
+interface OverviewProps {
+  /** What they have in common. */
+  title: string;
+  streams: Stream[];
+  onChoose: (name: string) => void;
+}
+
+/** One card a stream. */
+export function Overview({ title, streams, onChoose }: OverviewProps) {
+  if (streams.length === 0) return null;
   return (
-    <ul id="overview" aria-label={TEXT.streams}>
-      {sorted.map((stream) => (
+    <ul class="overview" aria-label={title}>
+      {streams.map((stream) => (
         <StreamCard key={stream.name} stream={stream} onChoose={onChoose} />
       ))}
     </ul>
