@@ -134,6 +134,12 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
         from training.crossval import left_out
 
         figures = left_out(flags.root, flags.cache, out, settings)
+    elif flags.command == "held-out":
+        from stser_core.ensemble import DEFAULT_CHECKPOINT
+        from training.crossval import of_checkpoint
+
+        checkpoint = flags.checkpoint or DEFAULT_CHECKPOINT
+        figures = of_checkpoint(flags.root, flags.cache, checkpoint, out, settings)
     elif flags.command == "robustness":
         from training.robustness import robustness
 

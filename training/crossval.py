@@ -22,12 +22,13 @@ from safetensors.torch import load_model as load_into
 from safetensors.torch import save_model
 from torch import nn
 
+from stser_core.adaptation import LogMelStatistics
 from stser_core.checkpoint import read_manifest
 from stser_core.fusion import StserModel
 from stser_core.tensors import load_model
 from training.errors import TrainingError
 from training.fit import HEARD_IN_VALIDATION, fit_bimodal, fit_speech, matched_pairs
-from training.folds import left_out_fold, speaker_folds
+from training.folds import halves, left_out_fold, speaker_folds, training_only
 from training.held_out import (
     HEARD,
     Run,
@@ -107,6 +108,35 @@ def crossval_runs(speech: SpeechData, settings: OpenSettings) -> list[Run]:
     ]
 
 
+def of_checkpoint(
+    root: Path, cache: Path, checkpoint: Path, out: Path, settings: OpenSettings
+) -> dict[str, Any]:
+    """A checkpoint on the validation speakers of its training, each half calibrated by the other half.
+
+    They chose when its training ended, so this is a little kinder than the folds of :func:`crossval`.
+
+    Returns:
+        As :func:`crossval`.
+    """
+    speech = read_speech(root, settings, cache, augmented=False)
+    text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
+    manifest = read_manifest(checkpoint)
+    model, prior = load_model(manifest), manifest.description.prior.statistics()
+    out.mkdir(parents=True, exist_ok=True)
+    apart = training_only(speech.utterances, settings.validation_share, settings.seed)
+    runs = [
+        Run(f"half-{n}", fold, settings) for n, fold in enumerate(halves(speech.utterances, apart))
+    ]
+    for run in runs:
+        score_run(model, prior, run, speech, out)
+        score_pairs(model, prior, run, speech, text, out)
+    return {
+        "speech": speech_figures(runs, speech, out),
+        "reliability": speech_reliability(runs, speech, out),
+        "pairs": pair_figures(runs, out),
+    }
+
+
 def left_out_runs(speech: SpeechData, settings: OpenSettings) -> list[Run]:
     """One a corpus."""
     corpora, runs = settings.speech.corpora, []
@@ -130,13 +160,20 @@ def run_speech(run: Run, speech: SpeechData, root: Path, out: Path) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     weights = (out / run.name).with_suffix(".safetensors")
-    scores = (out / run.name).with_suffix(".npz")
-    if scores.is_file():
+    if (out / run.name).with_suffix(".npz").is_file():
         return
     torch.manual_seed(run.settings.seed)
     model = StserModel(run.settings.sizes)
     prior = fit_speech(model, speech, run.fold, root, run.settings)
     save_model(nn.ModuleList([model.smodel, model.speech]), str(weights))
+    score_run(model, prior, run, speech, out)
+    logger.info("%s: %s", run.name, speech_figures([run], speech, out))
+
+
+def score_run(
+    model: StserModel, prior: LogMelStatistics, run: Run, speech: SpeechData, out: Path
+) -> None:
+    """Keep what the speech classifier says of a run's validation and test, as :func:`run_speech` does."""
 
     def said(indices: Sequence[int], heard: int) -> NDArray[np.float32]:
         return score_speech(
@@ -144,11 +181,10 @@ def run_speech(run: Run, speech: SpeechData, root: Path, out: Path) -> None:
         ).logits
 
     np.savez(
-        scores,
+        (out / run.name).with_suffix(".npz"),
         validation=said(run.fold.validation, HEARD_IN_VALIDATION),
         test=np.stack([said(run.fold.test, heard) for heard in HEARD]),
     )
-    logger.info("%s: %s", run.name, speech_figures([run], speech, out))
 
 
 def load_speech(run: Run, out: Path) -> StserModel:
@@ -183,14 +219,25 @@ def run_pairs(run: Run, speech: SpeechData, text: TextSplit, checkpoint: Path, o
     and bimodal classifier ``(3, pairs, classes)``: each utterance of the side's speakers with a
     sentence of the same label that is on that side of the text.
     """
-    path = out / f"pairs-{run.name}.npz"
-    if path.is_file():
+    if (out / f"pairs-{run.name}.npz").is_file():
         return
     model = with_speech(load_model(read_manifest(checkpoint)), run, out)
     prior = speech.prior(run.fold.train)
     torch.manual_seed(run.settings.seed)
     model.bimodal = StserModel(model.settings).bimodal
     fit_bimodal(model, speech, run.fold, prior, text, run.settings)
+    score_pairs(model, prior, run, speech, text, out)
+
+
+def score_pairs(
+    model: StserModel,
+    prior: LogMelStatistics,
+    run: Run,
+    speech: SpeechData,
+    text: TextSplit,
+    out: Path,
+) -> None:
+    """Keep what all three classifiers say of a run's pairs, as :func:`run_pairs` does."""
     sides: dict[str, tuple[Sequence[int], TextData, NDArray[np.int64]]] = {
         "validation": (run.fold.validation, text.data, np.array(text.validation)),
         "test": (run.fold.test, text.tests[PAIR_TEST], np.arange(len(text.tests[PAIR_TEST]))),
@@ -211,4 +258,4 @@ def run_pairs(run: Run, speech: SpeechData, text: TextSplit, checkpoint: Path, o
             ).numpy()
         kept[side] = np.stack([heard.logits, read.logits[place], fused])
         kept[f"{side} labels"] = labels
-    np.savez(path, allow_pickle=False, **kept)
+    np.savez(out / f"pairs-{run.name}.npz", allow_pickle=False, **kept)

@@ -163,6 +163,13 @@ def _add_held_out(commands: Any, shared: argparse.ArgumentParser) -> None:
     left_out.add_argument(
         "--out", type=Path, help="folder of the results, resumable (default: runs/left-out)"
     )
+    held_out = commands.add_parser(
+        "held-out",
+        parents=[shared],
+        help="a checkpoint on the validation speakers that its training set apart",
+    )
+    held_out.add_argument("--checkpoint", type=Path, help="default: the packaged one")
+    held_out.add_argument("--out", type=Path, help="folder of the results (default: runs/held-out)")
     robustness = commands.add_parser(
         "robustness",
         parents=[shared],

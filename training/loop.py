@@ -134,6 +134,13 @@ def train_speech(
         ([p for p in whole.parameters() if id(p) not in known], settings.learning_rate),
         ([p for p in whole.parameters() if id(p) in known], settings.learning_rate * _KNOWN),
     ]
+    averaged = None
+    if settings.averaging > 0:
+        averaged = AveragedModel(
+            whole,
+            multi_avg_fn=get_ema_multi_avg_fn(settings.averaging),  # type: ignore[no-untyped-call]
+            use_buffers=True,
+        )
     found = _train(
         whole,
         rates,
@@ -142,11 +149,7 @@ def train_speech(
         validate,
         settings,
         "speech",
-        AveragedModel(
-            whole,
-            multi_avg_fn=get_ema_multi_avg_fn(settings.averaging),  # type: ignore[no-untyped-call]
-            use_buffers=True,
-        ),
+        averaged,
     )
     if found < best:
         whole.load_state_dict(kept)

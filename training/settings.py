@@ -21,7 +21,7 @@ class SpeechTrainingSettings:
     """Share of each corpus in what is drawn; classes are drawn equally within a corpus."""
     first_steps: int = 1_000
     """Batches for the short cut and the classifier alone, where the smodel has a short cut."""
-    steps: int = 400
+    steps: int = 4_000
     """Batches at most for all; early stopping may keep an earlier state."""
     batch: int = 32
     """Utterances in a batch."""
@@ -29,33 +29,33 @@ class SpeechTrainingSettings:
     """Peak of a cosine schedule; the paper's constant 1e-4 takes many times as many steps."""
     warm_up: int = 50
     """Batches over which the rate rises to its peak."""
-    weight_decay: float = 0.05
+    weight_decay: float = 0.01
     """Of AdamW."""
-    averaging: float = 0.98
+    averaging: float = 0.0
     """What is validated and kept is a moving average of the weights, which keeps this share of itself
     with each batch; 0 keeps the weights themselves."""
-    mixup: float = 0.4
+    mixup: float = 0.0
     """Parameter of the beta distribution by which pairs of representations of a batch are mixed, with
     their labels (manifold mixup, Verma et al., 2019); 0 mixes none."""
-    noise_share: float = 0.2
+    noise_share: float = 0.25
     """Share of the training utterances that get noise."""
-    noise_snr_db: tuple[float, float] = (3.0, 30.0)
+    noise_snr_db: tuple[float, float] = (5.0, 30.0)
     """Least and greatest ratio of speech to that noise."""
     channels: tuple[str, ...] = ("room", "telephone")
-    """Rooms and lines that training hears, by name (``training/channels.py``)."""
-    channel_share: float = 0.2
-    """Share of the training utterances that come through one of them."""
-    warp: float = 0.03
+    """Rooms and lines through which speech is known as speech, by name (``training/channels.py``)."""
+    channel_share: float = 0.0
+    """Share of the utterances that the speech branch is trained on that come through one of them."""
+    warp: float = 0.0
     """Greatest share by which mel bins are moved, as another vocal tract would."""
-    stretch: float = 0.05
+    stretch: float = 0.0
     """Greatest share by which speech is slowed or quickened at its pitch."""
-    label_smoothing: float = 0.05
+    label_smoothing: float = 0.0
     """Share of the target spread over all classes: acted labels are no certainty."""
-    crop_frames: int = 400
+    crop_frames: int = 250
     """Longest excerpt of a training utterance, in frames of 10 ms."""
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
     """Playback speeds of the training audio (speed and pitch change together)."""
-    validate_every: int = 200
+    validate_every: int = 400
     """Batches between two validations."""
     patience: int = 4
     """Validations without a better accuracy before training ends."""

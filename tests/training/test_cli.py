@@ -95,6 +95,17 @@ def test_robustness_asks_held_out_speakers_in_every_condition(
     assert figures["clean"]["utterances"] == 2 * len(EMOTIONS)
 
 
+def test_a_checkpoint_is_judged_on_the_speakers_that_its_training_set_apart(
+    checkpoint: Path, root: Path, tiny: Path, tmp_path: Path
+) -> None:
+    arguments = ["--config", tiny, "--root", root, "--cache", tmp_path, "--out", tmp_path / "out"]
+    assert main(["held-out", *map(str, arguments), "--checkpoint", str(checkpoint)]) == 0
+    figures = json.loads((tmp_path / "out" / "held-out.json").read_text("utf-8"))
+    for corpus in ("first", "second"):
+        assert figures["speech"][f"{corpus}, 10 heard"]["utterances"] == 2 * len(EMOTIONS)
+    assert set(figures["pairs"]) == {"speech", "text", "bimodal", "STSER", "bounds"}
+
+
 def test_a_fitted_checkpoint_knows_noise_from_its_training_speech(checkpoint: Path) -> None:
     stser = Stser.load(checkpoint)
     noise = 0.1 * np.random.default_rng(1).standard_normal(16_000)
