@@ -164,7 +164,8 @@ def _query() -> Json:
                 "type": "string",
                 "pattern": "^([a-zA-Z0-9_-]+:)?[0-9]{1,20}(,([a-zA-Z0-9_-]+:)?[0-9]{1,20})*$",
                 "description": "Sequence of the last event that the client had, after STREAM: where it is not "
-                "the first stream's; with commas between those of several streams. Others go on after the latest of these.",
+                "the first stream's; with commas between those of several streams. Others go on after the latest of "
+                "these.",
             },
             "stream": {
                 "type": "string",
