@@ -125,7 +125,10 @@ def choose_journal(settings: MonitorSettings, node: str, *, offline: bool) -> Jo
     """
     chosen = settings.journal.path
     if chosen == "off" or (not chosen and offline):
-        return Journal(None, node, settings.journal)
+        kept = settings.journal
+        if not settings.websocket.enabled and settings.mqtt.url is None:
+            kept = replace(kept, max_events=1)  # nobody can ask for what was missed
+        return Journal(None, node, kept)
     path = Path(chosen).expanduser() if chosen else journal_path(node, settings.stream_names[0])
     return Journal(path, node, settings.journal, required=bool(chosen))
 

@@ -19,11 +19,14 @@ from typing import Any
 
 import pytest
 
+from config.loader import build
+from monitor.assembly import choose_journal
 from monitor.errors import UsageError
 from monitor.events import SpeechBegan, WireEvent
 from monitor.publish.journal import Journal, JournalSettings, journal_path
 from monitor.publish.outbox import Lost, Message
 from monitor.publish.wire import WireEncoder
+from monitor.settings import MonitorSettings
 from tests.support.happenings import encoded, numbered
 
 SOURCE = "/stser/node/mic"
@@ -337,6 +340,21 @@ def test_state_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("HOME", "/home/robot")
     expected = Path("/home/robot/.local/state/stser-monitor/node.mic.sqlite3")
     assert journal_path("node", "mic") == expected
+
+
+@pytest.mark.parametrize(("served", "n_kept"), [(True, 300), (False, 45)])
+def test_memory_holds_no_events_that_nobody_can_ask_for(served: bool, n_kept: int) -> None:
+    given = {"websocket.enabled": served, "journal.path": "off"}
+
+    async def main() -> list[Message | Lost]:
+        kept = choose_journal(build(MonitorSettings, overrides=given), "node", offline=False)
+        async with kept:
+            for event in EVENTS:
+                kept.append(event)
+            return kept.after(SOURCE, 0, limit=1_000)
+
+    kept = [item for item in asyncio.run(main()) if isinstance(item, Message)]
+    assert len(kept) == n_kept
 
 
 @pytest.mark.parametrize(("name", "value"), [("max_age_h", 0.0), ("max_events", 0)])
