@@ -11,6 +11,7 @@ Needs nothing of the monitor but this file, and of other packages only ``websock
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import random
@@ -177,43 +178,51 @@ class MonitorClient:
         or gets it once more in its place; only where neither is so, it stands for itself.
         """
         known, first = self.since, self._since_of_first
-        held: dict[str, Event] = {}
+        resumes = bool(known) or first is not None
         begun: set[str] = set()
+        held: dict[str, Event] = {}
+        until_s: dict[str, float] = {}
+        """For what is held: when it stands for itself, unless its stream goes on."""
+        clock = asyncio.get_running_loop().time
+
+        def is_new(state: Event) -> bool:
+            return _place(state) > known.get(state.stream, first or 0)
+
         while True:
-            try:
-                event = await self._receive(connection, _WELCOME_S if held else None)
-            except TimeoutError:
-                for state in held.values():
-                    if _place(state) > known.get(state.stream, first or 0):
+            patience_s = min(until_s[name] for name in held) - clock() if held else None
+            event = await self._receive(connection, patience_s)
+            stream = None if event is None else event.stream
+            for state in [s for s in held.values() if s.stream != stream]:
+                if clock() >= until_s[state.stream]:
+                    del held[state.stream]
+                    if is_new(state):
                         yield self._handed_over(state)
-                held.clear()
+            if event is None:
                 continue
-            stream = event.stream
-            resumed = bool(known) or first is not None
-            if event.kind == "emotion.state" and resumed and stream not in begun:
-                held[stream] = event
-            begun.add(stream)
-            if held.get(stream) is event:
+            until_s[event.stream] = clock() + _WELCOME_S
+            if resumes and event.kind == "emotion.state" and stream not in begun:
+                held[event.stream] = event
+            begun.add(event.stream)
+            state = held.get(event.stream, event)
+            if state is event and event.stream in held:
                 continue
-            if stream in held:
-                state = held[stream]
-                if event.data.get("reason") == "journal_lost":  # its numbers are not those we know
-                    yield state
-                elif (
-                    _place(event) >= _place(state) > known.get(stream, first or 0)
-                    and event.id != state.id
-                ):
-                    yield self._handed_over(state)
-                if _place(event) >= _place(state):
-                    del held[stream]
+            if event.data.get("reason") == "journal_lost" and state is not event:
+                yield state  # its numbers are not those we know
+            elif _place(event) >= _place(state) and is_new(state) and event.id != state.id:
+                yield self._handed_over(state)
+            if _place(event) >= _place(state):
+                held.pop(event.stream, None)
             yield self._handed_over(event)
 
-    async def _receive(self, connection: ClientConnection, timeout_s: float | None = None) -> Event:
-        async with asyncio.timeout(timeout_s):
-            while True:
-                tree = json.loads(await connection.recv())
-                if "specversion" in tree:
-                    return Event.from_json(tree)
+    async def _receive(self, connection: ClientConnection, timeout_s: float | None) -> Event | None:
+        """The next event; None where none comes in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    tree = json.loads(await connection.recv())
+                    if "specversion" in tree:
+                        return Event.from_json(tree)
+        return None
 
     def _handed_over(self, event: Event) -> Event:
         if (place := _place(event)) > 0:

@@ -274,3 +274,27 @@ def token_file(folder: Path) -> Path:
 def test_address_that_is_none_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="no address of a monitor"):
         MonitorClient(url)
+
+
+def test_state_of_a_silent_stream_is_told_while_another_one_never_rests() -> None:
+    """The door's state is new to a client that knows only the microphone, and nothing more comes of the door."""
+    of_mic = encoded(*begun(200))
+    (state,) = encoded(STATE, stream="door")
+
+    async def main() -> list[Event]:
+        async with serving() as served:
+            served.announce(state, of_mic[0])
+            client = MonitorClient(served.url, since={"mic": 1})
+            stream = aiter(client)
+            seen: list[Event] = []
+            for event in of_mic[1:]:
+                served.announce(event)
+                seen.append(await anext(stream))
+                if seen[-1].stream == "door":
+                    return seen
+                await asyncio.sleep(0.02)  # never as long as the client waits
+        return seen
+
+    *before, told = asyncio.run(main())
+    assert (told.kind, told.stream) == ("emotion.state", "door")
+    assert numbers(before) == list(range(2, len(before) + 2))
