@@ -1,10 +1,11 @@
 """Hours of mixed audio at many times real time, with faults at random from a seed.
 
-    python -m bench.soak [--minutes 5] [--hours 0] [--seed 1] [--markdown]
+    python -m bench.soak [--minutes 5] [--hours 0] [--streams 2] [--only with|without] [--seed 1] [--markdown]
 
-The monitor's own pipeline with recogniser, journal and port. Its source mixes the sentences of the bundled recording
-with noise, silence and clipping, loses audio and loses its device; the recogniser fails now and then; clients come,
-vanish and stop to read. At the end: memory slope, tasks, threads and descriptors, and every segment accounted for.
+The monitor's own pipeline with recogniser, journal and port. Each of its streams mixes the sentences of the bundled
+recording with noise, silence and clipping, loses audio and loses its device; the recogniser fails and hangs now and
+then; clients come, vanish and stop to read. At the end: memory slope, tasks, threads and descriptors, and every segment
+accounted for.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import soundfile
@@ -35,8 +36,8 @@ from websockets.exceptions import WebSocketException
 
 from bench.machine import describe_machine
 from config.loader import build
-from monitor.asr import VoskEngine, VoskTranscriber, find_model
-from monitor.assembly import DEMO, assemble
+from monitor.asr import VoskTranscriber, find_model
+from monitor.assembly import DEMO, Assembly, assemble
 from monitor.device_health import DeviceHealth
 from monitor.events import (
     FRAME_SAMPLES,
@@ -52,6 +53,7 @@ from monitor.events import (
 )
 from monitor.segmenter import Segmenter
 from monitor.settings import MonitorSettings
+from monitor.vosk_engine import SharedVosk, VoskEngine
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 SAMPLE_EVERY_S = 5.0
@@ -59,6 +61,9 @@ WARM_UP = 0.5
 """Share of the run after which memory has to be flat."""
 MAX_SLOPE_MB_PER_HOUR = 2.0
 """Of audio."""
+HANG_S = 3.0
+HANGS_FOR_S = 5.0
+"""Longer than the monitor waits: a fresh recogniser takes over."""
 
 
 # --- what is heard -----------------------------------------------------------------------------
@@ -171,14 +176,17 @@ def _sentences() -> list[Samples]:
 
 
 class FailsNowAndThen(VoskEngine):
-    """The real recogniser, which loses its mind over one utterance in fifty."""
+    """The real recogniser, which loses its mind over one utterance in fifty, and itself over one in five hundred."""
 
-    failures = 0
+    failures: ClassVar[list[int]] = []
     rng = random.Random(7)
 
     def finish(self, end: int) -> Transcript:
-        if end > SAMPLE_RATE_HZ and self.rng.random() < 0.02:
-            FailsNowAndThen.failures += 1
+        luck = self.rng.random() if end > SAMPLE_RATE_HZ else 1.0
+        if luck < 0.022:
+            self.failures.append(end)
+            if luck < 0.002:
+                time.sleep(HANGS_FOR_S)
             raise RuntimeError("no lattice")
         return super().finish(end)
 
@@ -191,14 +199,14 @@ class Ledger:
     """A publisher that counts what it is given."""
 
     kinds: Counter[str] = field(default_factory=Counter)
-    sequences: list[int] = field(default_factory=lambda: [0, 0])
-    """First and last."""
+    newest: dict[str, int] = field(default_factory=dict)
+    """Sequence of each source."""
     holes: int = 0
     out_of_order: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
     latencies: list[list[float]] = field(default_factory=list)
     """Of asr and inference, milliseconds, by window."""
-    _utterance: int = 0
+    _utterances: Counter[str] = field(default_factory=Counter)
 
     async def __aenter__(self) -> Self:
         return self
@@ -212,18 +220,19 @@ class Ledger:
         return None
 
     def publish(self, event: WireEvent) -> None:
+        if not event.sequence:  # said in passing
+            return
         self.kinds[event.kind] += 1
-        if self.sequences[1] and event.sequence != self.sequences[1] + 1:
-            self.holes += 1
-        self.sequences = [self.sequences[0] or event.sequence, event.sequence]
+        self.holes += event.sequence != self.newest.get(event.source, 0) + 1
+        self.newest[event.source] = event.sequence
         if event.kind == "emotion.utterance":
             data = json.loads(event.body)["data"]
-            self.out_of_order += data["utterance"] != self._utterance + 1
-            self._utterance = data["utterance"]
+            self._utterances[event.source] += 1
+            self.out_of_order += data["utterance"] != self._utterances[event.source]
             latency = data["latency_ms"]
             self.latencies[-1].append(latency["asr"] + latency["inference"])
         elif event.kind == "monitor.stopped":
-            self.dropped = json.loads(event.body)["data"]["dropped"]
+            self.dropped.update(json.loads(event.body)["data"]["dropped"])
 
 
 @dataclass
@@ -232,23 +241,27 @@ class Reader:
 
     events: int = 0
     told_lost: int = 0
-    last: int = 0
-    """Sequence of the newest event it has; the first of all is 1."""
+    last: dict[str, int] = field(default_factory=dict)
+    """Sequence of the newest event of each source that it has; the first of all is 1."""
 
-    async def read(self, url: str) -> None:
+    async def read(self, url: str, streams: list[str]) -> None:
         # Everything since the beginning, whenever it connects.
-        async with connect(f"{url}?since=0", compression=None, max_size=None) as socket:
+        since = ",".join(f"{name}:0" for name in streams)
+        async with connect(f"{url}?since={since}", compression=None, max_size=None) as socket:
             async for message in socket:
-                tree = json.loads(message)
-                if "sequence" not in tree:
-                    self.told_lost += tree["data"]["dropped"]
-                    self.last = int(tree["data"]["to_sequence"])
-                    continue
-                sequence = int(tree["sequence"])
-                # The current state comes first, and once more in its place.
-                if sequence > self.last and (self.last or sequence == 1):
-                    self.events += 1
-                    self.last = sequence
+                self._take(json.loads(message))
+
+    def _take(self, tree: dict[str, Any]) -> None:
+        source = tree["source"]
+        if tree["type"].startswith("org.stser.stream.gap"):
+            self.told_lost += tree["data"]["dropped"]
+            self.last[source] = int(tree["data"]["to_sequence"])
+        elif "sequence" in tree:
+            sequence, last = int(tree["sequence"]), self.last.get(source, 0)
+            # The current state comes first, and once more in its place.
+            if sequence > last and (last or sequence == 1):
+                self.events += 1
+                self.last[source] = sequence
 
 
 async def visitors(url: str, rng: random.Random, visits: Counter[str]) -> None:
@@ -333,14 +346,20 @@ class Report:
     samples: list[Sample]
     ledger: Ledger
     reader: Reader
-    source: MixedAudio
+    sources: list[MixedAudio]
     visits: Counter[str]
     before: Sample
     after: Sample
 
+    @property
+    def faults(self) -> Counter[str]:
+        """Injected into all streams."""
+        return sum((source.faults for source in self.sources), Counter())
+
     def checks(self) -> dict[str, bool]:
         """Every promise, and whether it was kept."""
-        kinds, ledger = self.ledger.kinds, self.ledger
+        kinds, ledger, reader = self.ledger.kinds, self.ledger, self.reader
+        faults = self.faults
         settled = [s for s in self.samples if s.audio_h >= WARM_UP * self.samples[-1].audio_h]
         return {
             "segments begun = ended = judged": kinds["speech.started"]
@@ -348,15 +367,15 @@ class Report:
             == kinds["emotion.utterance"],
             "utterances numbered without a hole": ledger.out_of_order == 0,
             "sequences without a hole": ledger.holes == 0,
-            "gaps reported = gaps injected": self.ledger.dropped["gaps"]
-            == self.source.faults.total(),
+            "gaps reported = gaps injected": self.ledger.dropped["gaps"] == faults.total(),
             "device.lost = device.recovered = injected": kinds["device.lost"]
             == kinds["device.recovered"]
-            == self.source.faults["lost"],
+            == faults["lost"],
             "transcripts missing = recogniser failures": ledger.dropped["transcripts"]
             == self.failures,
-            "a reader has, or was told of, every event up to its last": self.reader.last > 0
-            and self.reader.events + self.reader.told_lost == self.reader.last,
+            "a reader has, or was told of, every event up to its last": len(reader.last)
+            == len(self.sources)
+            and reader.events + reader.told_lost == sum(reader.last.values()),
             f"memory slope below {MAX_SLOPE_MB_PER_HOUR:g} MB/h of audio": slope(self.samples)
             < MAX_SLOPE_MB_PER_HOUR,
             "threads constant": len({s.threads for s in settled}) <= 2,
@@ -365,31 +384,22 @@ class Report:
         }
 
 
-async def soak(minutes: float, hours: float, seed: int, *, recogniser: bool) -> Report:
-    """Run until so many minutes of wall time or hours of audio are over."""
-    FailsNowAndThen.failures, FailsNowAndThen.rng = 0, random.Random(seed)
-    source, ledger, reader = MixedAudio(seed, hours), Ledger(latencies=[[]]), Reader()
+async def soak(
+    minutes: float, hours: float, seed: int, *, recogniser: bool, streams: int = 1
+) -> Report:
+    """Run until so many minutes of wall time, or hours of audio of each stream, are over."""
+    FailsNowAndThen.rng = random.Random(seed)
+    FailsNowAndThen.failures.clear()
+    sources = [MixedAudio(seed + n, hours) for n in range(streams)]
+    ledger, reader = Ledger(latencies=[[]]), Reader()
     visits: Counter[str] = Counter()
     samples: list[Sample] = []
     began_s = time.monotonic()
     before = sample(began_s, 0)
     with tempfile.TemporaryDirectory(prefix="stser-soak-") as folder:
-        overrides: dict[str, Any] = {
-            "websocket.port": 0,
-            "journal.path": str(Path(folder) / "journal.db"),
-            "asr.model": "vosk-tiny-en",
-            "asr.enabled": recogniser,
-            "node": "soak",
-        }
-        settings = build(MonitorSettings, overrides=overrides)
-        parts = assemble(settings, audio=[str(DEMO)], events=os.devnull, event_format="jsonl")
+        parts = _assembled(Path(folder), sources, recogniser=recogniser)
         pipeline: Any = parts.pipeline
-        (stream,) = parts.streams
-        stream._source = source
         pipeline._publishers = [ledger, *pipeline._publishers]
-        if recogniser:
-            model = find_model("vosk-tiny-en")
-            stream._transcriber = VoskTranscriber(model, settings.asr, load=FailsNowAndThen)
         ready = asyncio.Event()
         running = asyncio.create_task(pipeline.run(ready.set))
         await ready.wait()
@@ -398,13 +408,13 @@ async def soak(minutes: float, hours: float, seed: int, *, recogniser: bool) -> 
         others = [
             asyncio.create_task(visitors(url, random.Random(seed + n), visits)) for n in range(2)
         ]
-        reading = asyncio.create_task(reader.read(url))
+        reading = asyncio.create_task(reader.read(url, [s.name for s in parts.streams]))
         while not running.done():
             await asyncio.wait([running], timeout=SAMPLE_EVERY_S)
-            samples.append(sample(began_s, source.clock))
+            samples.append(sample(began_s, sum(source.clock for source in sources)))
             ledger.latencies.append([])
             if minutes and time.monotonic() - began_s > 60 * minutes:
-                source.stop()
+                pipeline.stop()
                 for task in others:
                     task.cancel()
                 await asyncio.wait([running])
@@ -417,15 +427,41 @@ async def soak(minutes: float, hours: float, seed: int, *, recogniser: bool) -> 
     await _settled(before)
     return Report(
         recogniser,
-        FailsNowAndThen.failures,
+        len(FailsNowAndThen.failures),
         samples,
         ledger,
         reader,
-        source,
+        sources,
         visits,
         before,
-        sample(began_s, source.clock),
+        sample(began_s, sum(source.clock for source in sources)),
     )
+
+
+def _assembled(folder: Path, sources: list[MixedAudio], *, recogniser: bool) -> Assembly:
+    """The monitor with these sources, and a recogniser that fails."""
+    overrides: dict[str, Any] = {
+        "websocket.port": 0,
+        "journal.path": str(folder / "journal.db"),
+        "asr.model": "vosk-tiny-en",
+        "asr.enabled": recogniser,
+        "asr.hang_s": HANG_S,
+        "node": "soak",
+    }
+    settings = build(MonitorSettings, overrides=overrides)
+    audio = [str(DEMO)] * len(sources)
+    parts = assemble(settings, audio=audio, events=os.devnull, event_format="jsonl")
+    vosk = SharedVosk()
+
+    def load(path: Path) -> VoskEngine:
+        return FailsNowAndThen(path, vosk.load(path).model)
+
+    for stream, source in zip(parts.streams, sources, strict=True):
+        stream._source = source
+        if recogniser:
+            model = find_model("vosk-tiny-en")
+            stream._transcriber = VoskTranscriber(model, settings.asr, load=load, turns=vosk.turns)
+    return parts
 
 
 async def _settled(before: Sample) -> None:
@@ -435,6 +471,9 @@ async def _settled(before: Sample) -> None:
         if now.tasks <= before.tasks and now.descriptors <= before.descriptors:
             return
         await asyncio.sleep(0.05)
+
+
+BY_HAND = "## What it shows"
 
 
 def page(reports: list[Report], seed: int) -> str:
@@ -448,7 +487,9 @@ def page(reports: list[Report], seed: int) -> str:
     ]
     for report in reports:
         lines += section(report)
-    return "\n".join(lines)
+    # What is written there by hand stays.
+    by_hand = (RESULTS / "soak.md").read_text("utf-8").partition(BY_HAND)
+    return "\n".join(lines) + "\n" + "".join(by_hand[1:])
 
 
 def section(report: Report) -> list[str]:
@@ -461,10 +502,11 @@ def section(report: Report) -> list[str]:
         for part in (windows[:third], windows[-third:])
     )
     speed = last.audio_h * 3_600 / last.wall_s
+    heard = "1 stream" if len(report.sources) == 1 else f"{len(report.sources)} streams"
     lines = [
         f"## {'With' if report.recogniser else 'Without'} the recogniser",
         "",
-        f"{last.audio_h:.2f} h of audio in {last.wall_s / 60:.1f} minutes ({speed:.0f} times real time).",
+        f"{heard}, {last.audio_h:.2f} h of audio in {last.wall_s / 60:.1f} minutes ({speed:.0f} times real time).",
         "",
         "| promise | kept |",
         "|---|---|",
@@ -473,8 +515,8 @@ def section(report: Report) -> list[str]:
         f"- Memory slope after the warm-up: {slope(report.samples):.2f} MB for each hour of audio.",
         f"- Median of recogniser and ensemble after the end of a segment: {early:.1f} ms in the first third, "
         f"{late:.1f} ms in the last. At full speed work waits for work: it says nothing of live latency.",
-        f"- Scenes: {_counted(report.source.scenes)}.",
-        f"- Faults injected: {_counted(report.source.faults)}, recogniser {report.failures}.",
+        f"- Scenes: {_counted(sum((s.scenes for s in report.sources), Counter()))}.",
+        f"- Faults injected: {_counted(report.faults)}, recogniser {report.failures}.",
         f"- Events: {_counted(report.ledger.kinds)}.",
         f"- Reader: {report.reader.events} events, told of {report.reader.told_lost} lost. "
         f"Visitors: {_counted(report.visits)}.",
@@ -501,14 +543,17 @@ def main() -> int:
         "--minutes", type=float, default=5.0, help="wall time of each run; 0 for no limit"
     )
     flags.add_argument("--hours", type=float, default=0.0, help="of audio; 0 for no limit")
+    flags.add_argument("--streams", type=int, default=1, help="in one process")
+    flags.add_argument("--only", choices=("with", "without"), help="the recogniser")
     flags.add_argument("--seed", type=int, default=1)
     flags.add_argument("--markdown", action="store_true", help="rewrite docs/results/soak.md")
     given = flags.parse_args()
     reports = []
-    for recogniser in (False, True):
-        reports.append(
-            asyncio.run(soak(given.minutes, given.hours, given.seed, recogniser=recogniser))
+    for recogniser in {"with": (True,), "without": (False,)}.get(given.only, (False, True)):
+        running = soak(
+            given.minutes, given.hours, given.seed, recogniser=recogniser, streams=given.streams
         )
+        reports.append(asyncio.run(running))
         sys.stdout.write("\n".join(section(reports[-1])))
         sys.stdout.flush()
     if given.markdown:
