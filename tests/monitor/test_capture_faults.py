@@ -189,6 +189,43 @@ def test_an_audio_server_that_hangs_is_lost_and_recovered_when_it_goes_on(
     listen(story)
 
 
+def test_a_microphone_that_comes_back_with_another_rate_is_heard_at_the_same_pitch(
+    microphone: VirtualMicrophone, tone: Path
+) -> None:
+    async def story(listening: Listening) -> None:
+        await listening.until(lambda item: isinstance(item, AudioFrame))
+        microphone.unplug()
+        await listening.until_lost()
+        await asyncio.to_thread(microphone.plug_in, 48_000)
+        await listening.until_recovered()
+        with microphone.playing(tone):
+            await listening.until_loud()
+            for _ in range(50):
+                await listening.until(lambda item: isinstance(item, AudioFrame))
+
+    heard = listen(story).heard[-40:]
+    samples = np.concatenate([item.samples for item in heard if isinstance(item, AudioFrame)])
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    assert np.argmax(spectrum) * SAMPLE_RATE_HZ / len(samples) == pytest.approx(440, abs=3)
+
+
+def test_blocks_that_come_late_in_a_burst_are_no_loss(
+    microphone: VirtualMicrophone, tone: Path
+) -> None:
+    async def story(listening: Listening) -> None:
+        with microphone.playing(tone):
+            await listening.until_loud()
+            microphone.freeze()
+            await asyncio.sleep(0.4)  # the fault itself: shorter than a stall
+            microphone.thaw()
+            for _ in range(100):
+                await listening.until(lambda item: isinstance(item, AudioFrame))
+
+    heard = listen(story, CaptureSettings(stalled_after_s=5.0)).heard
+    assert not [item for item in heard if isinstance(item, DeviceLost)]
+    assert not [item for item in heard if isinstance(item, AudioGap) and item.reason == "backlog"]
+
+
 def test_a_microphone_that_was_chosen_by_index_is_found_again_by_its_name(
     microphone: VirtualMicrophone, tone: Path
 ) -> None:

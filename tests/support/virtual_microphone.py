@@ -69,9 +69,10 @@ class VirtualMicrophone:
         if plugged_in:
             self.plug_in()
 
-    def plug_in(self) -> None:
+    def plug_in(self, rate_hz: int = 16_000) -> None:
         """Give the server its speaker and the microphone that hears it."""
-        self.control("load-module", "module-null-sink", "sink_name=spk", "rate=16000", "channels=1")
+        rate = f"rate={rate_hz}"
+        self.control("load-module", "module-null-sink", "sink_name=spk", rate, "channels=1")
         self.control("load-module", "module-remap-source", "source_name=mic", "master=spk.monitor")
         # Without a reader in a hurry, the null sink renders in blocks of up to 1.8 s. The first
         # was begun before the reader came: it is waited for here, so that no test has to.
