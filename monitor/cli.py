@@ -17,8 +17,9 @@ from typing import Any
 
 import config
 from config.loader import SettingsError, build, load
-from monitor.errors import ModelError, MonitorError, UsageError
+from monitor.errors import ModelError, MonitorError, OutOfMemoryError, UsageError
 from monitor.logs import configure_logging
+from monitor.memory import MemoryWatch
 from monitor.service import Service
 from monitor.settings import MOVED, MonitorSettings
 from stser_core.errors import CheckpointError
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 EPILOG = """\
 Standard output carries events only; everything else goes to standard error.
-Exit codes: 0 orderly, 2 usage, settings or input file, 3 audio device, 4 model, 5 broker or port.
+Exit codes: 0 orderly, 1 memory limit, 2 usage, settings or input file, 3 audio device, 4 model, 5 broker or port.
 """
 
 FLAG_SETTINGS = {
@@ -336,6 +337,14 @@ async def _run(settings: MonitorSettings, flags: argparse.Namespace) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
+    watch = MemoryWatch(settings.memory, spare=parts.pipeline.spare, stop=stop)
+    watching = asyncio.create_task(watch.run(), name="memory")
     async with service:
         await parts.pipeline.run(ready)
+    watching.cancel()
+    if watch.exceeded:
+        raise OutOfMemoryError(
+            f"memory.limit_mb ({settings.memory.limit_mb:g}): {watch.exceeded:.0f} MB were held, although what can be "
+            "left out was. Everything announced is in the journal; raise the limit or hear fewer streams."
+        )
     return 0

@@ -1,6 +1,7 @@
 """Every exception that ``monitor`` raises on purpose, with the exit code each ends the program with.
 
 MonitorError
+├── OutOfMemoryError 1  more memory is held than the settings allow
 ├── UsageError     2  a flag, a setting or an input file that cannot be used
 ├── CaptureError   3  no audio device, or it failed
 ├── ModelError     4  the STSER checkpoint or the recogniser's model cannot be used
@@ -16,6 +17,10 @@ class MonitorError(Exception):
     """Root of the errors of ``monitor``."""
 
     exit_code: ClassVar[int] = 1
+
+
+class OutOfMemoryError(MonitorError):
+    """More memory is held than ``memory.limit_mb`` allows, although what can be shed was."""
 
 
 class UsageError(MonitorError):

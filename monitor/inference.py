@@ -58,6 +58,7 @@ class EnsembleWorker:
 
     Attributes:
         shed: Provisional verdicts that were not given.
+        sparing: Whether none are to be given.
 
     Raises:
         stser_core.errors.CheckpointError: On entry, where the checkpoint cannot be used.
@@ -69,6 +70,7 @@ class EnsembleWorker:
         self._final: deque[_Waiting] = deque()
         self._provisional: deque[_Waiting] = deque()
         self.shed = 0
+        self.sparing = False
         self.model: ModelId
         self.log_mel_settings: LogMelSettings
 
@@ -96,7 +98,7 @@ class EnsembleWorker:
 
     def classify_so_far(self, request: Request) -> asyncio.Future[Verdict] | None:
         """The verdict on what was said so far; None where there is no time for it."""
-        if len(self._provisional) >= PROVISIONAL_WAITING:
+        if self.sparing or len(self._provisional) >= PROVISIONAL_WAITING:
             self.shed += 1
             return None
         return self._queue(self._provisional, request)

@@ -95,6 +95,10 @@ class Pipeline:
         for stream in self._streams:
             stream.stop()
 
+    def spare(self, sparing: bool) -> None:
+        """Leave out what can be left out, or no longer."""
+        self._ensemble.sparing = sparing
+
     async def _hear_all(self, ready: Callable[[], None]) -> None:
         waiting = {stream.name for stream in self._streams}
         failures: list[MonitorError] = []

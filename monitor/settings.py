@@ -16,6 +16,7 @@ from monitor.asr import AsrSettings
 from monitor.capture import CaptureSettings
 from monitor.heard_voice import AdaptationSettings
 from monitor.incoming import AudioSettings
+from monitor.memory import MemorySettings
 from monitor.provisional import ProvisionalSettings
 from monitor.publish.broker import MqttSettings
 from monitor.publish.journal import JournalSettings
@@ -90,6 +91,7 @@ class MonitorSettings:
     abstention: AbstentionSettings = field(default_factory=AbstentionSettings)
     state: StateSettings = field(default_factory=StateSettings)
     provisional: ProvisionalSettings = field(default_factory=ProvisionalSettings)
+    memory: MemorySettings = field(default_factory=MemorySettings)
     journal: JournalSettings = field(default_factory=JournalSettings)
     record: RecordSettings = field(default_factory=RecordSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
