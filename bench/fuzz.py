@@ -1,7 +1,7 @@
 """Hostile input: mutated settings, PCM, audio files, manifests, journals, queries, commands, HTTP and WebSocket bytes.
 
     python -m bench.fuzz [--inputs 5000] [--seed 1] [--target NAME] [--markdown]
-    python -m bench.fuzz --coverage [--seconds 60] [--target NAME] [--markdown]     (guided by coverage, needs atheris)
+    python -m bench.fuzz --coverage [--seconds 60] [--target NAME] [--markdown]   (guided; needs the extra fuzz)
 
 A target takes bytes. It may refuse them with the error that its contract names; anything else, and anything
 that takes longer than a few seconds, is a finding.

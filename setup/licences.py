@@ -31,7 +31,12 @@ IN_WHEELS = (
     ("what ONNX Runtime is made of", "its ThirdPartyNotices.txt", "onnxruntime"),
     ("crates of Rust", "MIT, Apache-2.0 and the like", "tokenizers, safetensors, hf-xet"),
 )
-BUILDING = (("setuptools", "MIT", "builds the package; pinned in setup/build.lock"),)
+BUILDING = (
+    ("setuptools", "MIT", "builds the package; pinned in setup/build.lock"),
+    ("uv", "MIT OR Apache-2.0", "make lock"),
+    ("pip-audit, bandit", "Apache-2.0", "make audit"),
+    ("atheris", "Apache-2.0", "fuzzing guided by coverage (extra fuzz)"),
+)
 BUNDLED = (
     (
         "monitor/recogniser/vosk-tiny-en",
@@ -130,7 +135,7 @@ def main() -> None:
     lines += table(list(SYSTEM), "what", "licence", "for")
     lines += ["In this package:", ""]
     lines += table(list(BUNDLED), "what", "licence", "")
-    lines += ["To build it:", ""]
+    lines += ["To build and to examine it:", ""]
     lines += table(list(BUILDING), "package", "licence", "for")
     lines += ["## Of training, tests and benchmarks, besides", ""]
     lines += ["`constraints.txt` pins them by version; the monitor never needs them.", ""]

@@ -205,7 +205,7 @@ class Journal:
         known = self._sources.get(source)
         if known is None:
             return rows
-        query = f"SELECT {columns} FROM events WHERE source = ? AND {condition}"  # noqa: S608
+        query = f"SELECT {columns} FROM events WHERE source = ? AND {condition}"  # nosec B608 # noqa: S608
         for database in dict.fromkeys(filter(None, (self._disk, self._database))):
             try:
                 rows += database.execute(query, (known.id, *values)).fetchall()

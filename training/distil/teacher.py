@@ -58,7 +58,7 @@ class Teacher(nn.Module):
                 raise TrainingError(
                     f"{folder}: a {kind}. The teacher must be a BERT, such as MiniLM."
                 )
-            encoder = BertModel.from_pretrained(
+            encoder = BertModel.from_pretrained(  # nosec B615
                 folder, add_pooling_layer=False, local_files_only=True
             )
         except (OSError, ValueError) as error:
