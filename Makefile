@@ -71,7 +71,8 @@ model: text-model
 
 # All figures of docs/results/training.md and the model card; goes on where it was stopped.
 figures: $(TEST_VENV)/installed
-	@for command in crossval left-out "robustness --each 6" baseline; do \
+	@for command in crossval left-out held-out \
+		"robustness --checkpoint stser_core/weights/stser-open --each 2" baseline; do \
 		$(ONE_THREAD) $(TEST_VENV)/bin/stser-train $$command $(ARGS) >/dev/null || exit; done
 	@$(TEST_VENV)/bin/stser-train tables
 

@@ -180,6 +180,8 @@ def _fit(flags: argparse.Namespace, settings: OpenSettings) -> int:
     from training.fit import fit
     from training.text_encoder import TextEncoder
 
+    if flags.tune_speech and flags.speech_from is None:
+        raise TrainingError("--tune-speech needs --speech-from: a branch to train further.")
     if flags.text_from is None and flags.albert is not None:
         encoder = TextEncoder.of_albert(str(flags.albert))
     else:
@@ -193,6 +195,7 @@ def _fit(flags: argparse.Namespace, settings: OpenSettings) -> int:
         flags.text_from,
         flags.opinions,
         flags.speech_from,
+        flags.tune_speech,
     )
     sys.stdout.write(f"{flags.out}: {manifest.model_id}\n")
     return 0
@@ -220,12 +223,11 @@ def _tables(flags: argparse.Namespace) -> int:
     from stser_core.checkpoint import read_manifest
     from stser_core.ensemble import DEFAULT_CHECKPOINT
     from training.model_card import COPY, model_card, shipped
-    from training.tables import COMMANDS, Results, draw, tables
+    from training.tables import Results, draw, tables
 
     manifest = read_manifest(DEFAULT_CHECKPOINT)
     name = f"{manifest.description.name} {manifest.description.version}"
-    folders = {command: flags.results / command for command in COMMANDS}
-    results = Results.read(folders, name, manifest.notes)
+    results = Results.read(flags.results, name, manifest.notes)
     (flags.docs / "results" / "training.md").write_text(tables(results), "utf-8")
     draw(results, flags.docs / "images" / "model")
     card = model_card(results, manifest.description)

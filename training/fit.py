@@ -147,6 +147,7 @@ def fit(
     text_from: Path | None = None,
     opinions: Path | None = None,
     speech_from: Path | None = None,
+    tune_speech: bool = False,
 ) -> Manifest:
     """Train all three branches and write the checkpoint.
 
@@ -159,6 +160,7 @@ def fit(
         text_from: Takes the trained text branch of this checkpoint instead of training one.
         opinions: A teacher's, as ``stser-train distil`` writes them.
         speech_from: Likewise the speech branch, which must be of the same corpora.
+        tune_speech: Train that speech branch further.
 
     Raises:
         CorpusError: A corpus is missing or damaged.
@@ -174,6 +176,8 @@ def fit(
         prior = fit_speech(model, speech, fold, root, settings)
     else:
         model, prior = _with_speech_of(speech_from, encoder, settings)
+        if tune_speech:
+            prior = fit_speech(model, speech, fold, root, settings)
     if text_from is None:
         fit_text(model, text, settings, believed)
     else:

@@ -64,6 +64,9 @@ def parser() -> argparse.ArgumentParser:
         "--speech-from", type=Path, help="checkpoint whose trained speech branch is taken as it is"
     )
     fit.add_argument(
+        "--tune-speech", action="store_true", help="train the branch of --speech-from further"
+    )
+    fit.add_argument(
         "--opinions",
         type=Path,
         help="the teacher's opinions of the sentences, as distil writes them",

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from training.errors import TrainingError
 from training.figures import draw_coverage, draw_reliability
-from training.held_out import CLASSIFIERS, HEARD, RELIABLE_AFTER
+from training.held_out import CLASSIFIERS, HEARD
 
 CORPORA: Final = {"ravdess": "RAVDESS", "emodb": "Emo-DB", "nemo": "nEMO"}
-COMMANDS: Final = ("crossval", "left-out", "robustness", "baseline")
+Figures = Mapping[str, Any]
+COMMANDS: Final = ("crossval", "left-out", "held-out", "robustness", "baseline")
 """Whose results the page is made of."""
 
 
@@ -24,8 +25,10 @@ class Results:
     """What the commands found, as they wrote it."""
 
     crossval: Mapping[str, Any]
-    left_out: Mapping[str, Any]
-    robustness: Mapping[str, Any]
+    left_out: Mapping[str, Any] | None
+    """None where it was not measured, and so on."""
+    held_out: Mapping[str, Any] | None
+    robustness: Mapping[str, Any] | None
     baseline: Mapping[str, Any]
     name: str
     """Name and version of the shipped checkpoint."""
@@ -33,46 +36,66 @@ class Results:
     """Of its manifest."""
 
     @classmethod
-    def read(cls, folders: Mapping[str, Path], name: str, notes: Mapping[str, Any]) -> Results:
-        """From the folder of each of :data:`COMMANDS`.
+    def read(cls, folder: Path, name: str, notes: Mapping[str, Any]) -> Results:
+        """From the folders of :data:`COMMANDS` in one folder.
 
         Raises:
-            TrainingError: A file is missing.
+            TrainingError: ``crossval`` or ``baseline`` is missing.
         """
-        found = {command: _read(folders[command], command) for command in COMMANDS}
+        found = {command: _read(folder / command / f"{command}.json") for command in COMMANDS}
+        crossval, baseline = found["crossval"], found["baseline"]
+        if crossval is None or baseline is None:
+            missing = "crossval" if crossval is None else "baseline"
+            raise TrainingError(f"{folder / missing}: no results. Run stser-train {missing} first.")
         return cls(
-            found["crossval"],
+            crossval,
             found["left-out"],
+            found["held-out"],
             found["robustness"],
-            found["baseline"],
+            baseline,
             name,
             notes,
         )
 
+    @property
+    def of(self) -> str:
+        """Which weights the folds are of."""
+        return str(self.crossval.get("of", self.name))
 
-def _read(folder: Path, command: str) -> Mapping[str, Any]:
-    path = folder / f"{command}.json"
-    try:
-        return json.loads(path.read_text("utf-8"))  # type: ignore[no-any-return]
-    except OSError as error:
-        raise TrainingError(
-            f"{path}: not there. Run stser-train {command} --out {folder} first."
-        ) from error
+    @property
+    def reliable(self) -> Mapping[str, Any]:
+        """The folds where they say how far a probability can be trusted, else the held-out speakers."""
+        if "reliability" in self.crossval or self.held_out is None:
+            return self.crossval
+        return self.held_out
+
+
+def _read(path: Path) -> Mapping[str, Any] | None:
+    if not path.is_file():
+        return None
+    return json.loads(path.read_text("utf-8"))  # type: ignore[no-any-return]
 
 
 def tables(results: Results) -> str:
     """The page docs/results/training.md."""
-    parts = [
-        _INTRODUCTION.format(name=results.name),
-        "## Speech classifier, UA\n\n" + _SPEECH + speech_table(results),
-        "## Women and men\n\nUA after 10 utterances heard.\n\n" + gender_table(results),
-        "## A corpus left out\n\n" + _LEFT_OUT + left_out_table(results),
-        "## Noise, rooms, telephones\n\n" + _ROBUSTNESS + robustness_table(results),
-        "## Text classifier\n\n" + _TEXT + text_table(results),
-        "## Bimodal classifier and ensemble\n\n" + _PAIRS + pairs_table(results),
-        "## Calibration and abstention\n\n" + _RELIABILITY + reliability_table(results) + _PICTURES,
+    return "\n".join(
+        [_INTRODUCTION.format(name=results.name), *sections(results, "##"), pictures("../")]
+    )
+
+
+def sections(results: Results, level: str) -> list[str]:
+    """Every table with its heading and what it means."""
+    return [
+        f"{level} Speech classifier, UA\n\n"
+        + _SPEECH.format(of=results.of)
+        + speech_table(results.crossval["speech"], results.baseline),
+        f"{level} Speakers set apart\n\n" + held_out(results),
+        f"{level} A corpus left out\n\n" + left_out(results),
+        f"{level} Noise, rooms, telephones\n\n" + robustness(results),
+        f"{level} Text classifier\n\n" + _TEXT + text_table(results),
+        f"{level} Bimodal classifier and ensemble\n\n" + _PAIRS + pairs_table(results),
+        f"{level} Calibration and abstention\n\n" + _RELIABILITY + reliability(results),
     ]
-    return "\n".join(parts)
 
 
 _INTRODUCTION = """\
@@ -85,20 +108,25 @@ Written by `stser-train tables` from the output of these commands, on the corpor
     stser-train fit --out stser_core/weights/stser-open
     stser-train crossval
     stser-train left-out
-    stser-train robustness --each 6
+    stser-train held-out
+    stser-train robustness --checkpoint stser_core/weights/stser-open --each 2
     stser-train baseline
     stser-train tables
 
 WA is the share of correct utterances, UA the mean recall over the four classes, ECE the expected
-calibration error in 15 bins. All figures are speaker-independent: five folds by speaker over all three
-corpora at once, validation speakers drawn from the training speakers, temperatures found on them.
-Chance is .25.
+calibration error in 15 bins. All figures are speaker-independent. Chance is .25.
 """
 _SPEECH = """\
-One STSER model a fold, trained on all three corpora. *n heard*: utterances of the unseen
+Five folds by speaker over all three corpora at once, validation speakers drawn from the training speakers.
+One model a fold, of the recipe of {of}. *n heard*: utterances of the unseen
 speaker that the adaptation had heard before, without labels. The baseline (openSMILE
 eGeMAPSv02 and an RBF support vector machine) is trained on each corpus alone; *oracle*
 normalises with all of the test speaker's utterances, which no live monitor can know.
+
+"""
+_HELD_OUT = """\
+The shipped model itself, on the {speakers} speakers that its training set apart to choose when to end: a little kinder
+than a test. Each half of them is calibrated by the other half.
 
 """
 _LEFT_OUT = """\
@@ -107,11 +135,11 @@ rooms. ECE after 10 utterances heard.
 
 """
 _ROBUSTNESS = """\
-The models of the five folds on their test speakers, 10 utterances heard in the same condition, one of
-every six utterances of each speaker and class. Noises are recordings that training never heard; rooms
-are recorded responses, where training knows synthetic ones. *Kept*: share of the clean UA.
+The speakers set apart ({utterances} utterances), 10 heard in the same condition. Noises are recordings
+that training never heard; rooms are recorded responses. *Kept*: share of the clean UA.
 
 """
+_MISSING = "Not measured for this version: `stser-train {command}` does.\n"
 _TEXT = """\
 Sentences of the corpora's `dev.csv`, lower-cased and without punctuation, as a recogniser
 writes. The baseline reads the sentences as they are, punctuation included.
@@ -124,69 +152,78 @@ whether fusion works, and nothing of how often voice and words agree in life.
 
 """
 _RELIABILITY = """\
-Speech: all corpora, 3 utterances heard. Coverage is the share of verdicts that are at least as confident
-as the bound. Bounds that validation asks for, below which verdicts are more often wrong than right:
+Speech: all corpora, 3 utterances heard; pairs: 10. Coverage is the share of verdicts that are at least as confident
+as the bound. In pairs voice and words always agree, by construction, so that an average of three calibrated
+classifiers is right more often than it says. A temperature for the average would mend that here, and make it too
+sure of itself where voice and words differ, as they do in life; so there is none.
+
 """
 _PICTURES = """
-![Confidence against accuracy](../images/model/reliability.png)
-![Accuracy against coverage](../images/model/coverage.png)
+![Confidence against accuracy]({up}images/model/reliability.png)
+![Accuracy against coverage]({up}images/model/coverage.png)
 
-[coverage.csv](../images/model/coverage.csv) has the second picture as numbers.
+[coverage.csv]({up}images/model/coverage.csv) has the second picture as numbers.
 """
 
 
-def speech_table(results: Results) -> str:
-    """UA by corpus and utterances heard, baselines beside it, and ECE."""
-    folds, others = results.crossval["speech"], results.baseline
-    rows = [["corpus", *(f"{n} heard" for n in HEARD), "ECE", "baseline", "baseline, oracle"]]
-    for corpus, name in CORPORA.items():
-        theirs = [
-            others[f"eGeMAPS + SVM, {corpus}, {kind}"]["UA"] for kind in ("plain", "speaker oracle")
-        ]
-        ours = [folds[f"{corpus}, {n} heard"] for n in HEARD]
-        ece = ours[HEARD.index(10)]["ECE"]
-        rows.append([name, *map(_f, (*(each["UA"] for each in ours), ece, *theirs))])
-    spread = ", ".join(
-        f"{name} {folds[f'{corpus}, 0 heard']['UA sd']:.3f}" for corpus, name in CORPORA.items()
-    )
-    return _table(rows) + f"\nDeviation of UA over the folds, nothing heard: {spread}.\n"
-
-
-def gender_table(results: Results) -> str:
-    """UA by corpus and gender."""
-    folds = results.crossval["speech"]
-    genders = sorted({key.split(", ")[2] for key in folds if key.count(", ") == 2})
-    rows = [["corpus", *genders]]
-    for corpus, name in CORPORA.items():
-        found = [folds.get(f"{corpus}, 10 heard, {gender}") for gender in genders]
-        rows.append([name, *("-" if each is None else _f(each["UA"]) for each in found)])
-    return _table(rows)
-
-
-def left_out_table(results: Results) -> str:
-    """UA by corpus left out and utterances heard."""
-    found = results.left_out["speech"]
-    rows = [["tested on", *(f"{n} heard" for n in HEARD), "ECE"]]
+def speech_table(found: Figures, baseline: Figures | None) -> str:
+    """UA by corpus and utterances heard, baselines beside it, and ECE where it is known."""
+    head = ["corpus", *(f"{n} heard" for n in HEARD), "ECE, 10 heard"]
+    rows = [[*head, "baseline", "baseline, oracle"] if baseline is not None else head]
     for corpus, name in CORPORA.items():
         ours = [found[f"{corpus}, {n} heard"] for n in HEARD]
-        rows.append([name, *(_f(each["UA"]) for each in ours), _f(ours[HEARD.index(10)]["ECE"])])
+        row = [name, *(_f(each["UA"]) for each in ours), _f(ours[HEARD.index(10)].get("ECE"))]
+        if baseline is not None:
+            row += [
+                _f(baseline[f"eGeMAPS + SVM, {corpus}, {kind}"]["UA"])
+                for kind in ("plain", "speaker oracle")
+            ]
+        rows.append(row)
+    spread = ", ".join(
+        f"{name} {found[f'{corpus}, 0 heard']['UA sd']:.3f}" for corpus, name in CORPORA.items()
+    )
+    return _table(rows) + f"\nDeviation of UA, nothing heard: {spread}.\n"
+
+
+def gender_table(found: Figures) -> str:
+    """UA by corpus and gender, 10 utterances heard."""
+    genders = sorted({key.split(", ")[2] for key in found if key.count(", ") == 2})
+    rows = [["10 heard", *genders]]
+    for corpus, name in CORPORA.items():
+        of_gender = [found.get(f"{corpus}, 10 heard, {gender}", {}) for gender in genders]
+        rows.append([name, *(_f(each.get("UA")) for each in of_gender)])
     return _table(rows)
 
 
-def robustness_table(results: Results) -> str:
+def held_out(results: Results) -> str:
+    """The shipped model's own speakers set apart, and women and men among them."""
+    if results.held_out is None:
+        return _MISSING.format(command="held-out")
+    found = results.held_out["speech"]
+    speakers = len(results.notes["validation_speakers"])
+    return (
+        _HELD_OUT.format(speakers=speakers) + speech_table(found, None) + "\n" + gender_table(found)
+    )
+
+
+def left_out(results: Results) -> str:
+    """UA by corpus left out and utterances heard."""
+    if results.left_out is None:
+        return _MISSING.format(command="left-out")
+    return _LEFT_OUT + speech_table(results.left_out["speech"], None)
+
+
+def robustness(results: Results) -> str:
     """UA by condition and corpus, and what is kept of the clean one."""
-    clean = results.robustness["clean"]["UA"]
+    if results.robustness is None:
+        return _MISSING.format(command="robustness")
+    clean = results.robustness["clean"]
     rows = [["", *CORPORA.values(), "mean", "kept"]]
     for condition, found in results.robustness.items():
-        rows.append(
-            [
-                condition,
-                *(_f(found[corpus]) for corpus in CORPORA),
-                _f(found["UA"]),
-                f"{100 * found['UA'] / clean:.0f} %",
-            ]
-        )
-    return _table(rows)
+        each = [_f(found[corpus]) for corpus in CORPORA]
+        kept = f"{100 * found['UA'] / clean['UA']:.0f} %"
+        rows.append([condition, *each, _f(found["UA"]), kept])
+    return _ROBUSTNESS.format(utterances=clean["utterances"]) + _table(rows)
 
 
 def text_table(results: Results) -> str:
@@ -216,36 +253,38 @@ def pairs_table(results: Results) -> str:
     """WA, UA and ECE of each classifier and of their average on pairs."""
     rows = [["", "WA", "UA", "ECE"]]
     for name in (*CLASSIFIERS, "STSER"):
-        found = results.crossval["pairs"][name]
+        found = results.reliable["pairs"][name]
         rows.append([name, *(_f(found[key]) for key in ("WA", "UA", "ECE"))])
     return _table(rows)
 
 
-def reliability_table(results: Results) -> str:
-    """Bounds, calibration errors, and accuracy at some coverages."""
-    voice, bounds = results.crossval["reliability"], results.crossval["pairs"]["bounds"]
+def reliability(results: Results) -> str:
+    """Calibration errors, and coverage and accuracy at some bounds on confidence."""
+    voice, pairs = results.reliable["reliability"], results.reliable["pairs"]["STSER"]
     rows = [["bound on confidence", "speech: coverage", "right", "pairs: coverage", "right"]]
-    pairs = {row[0]: row for row in results.crossval["pairs"]["STSER"]["coverage"]}
-    for bound, covered, right in voice["coverage"]:
-        if round(1000 * bound) % 50 == 0 and bound in pairs:
-            rows.append([f"{bound:.2f}", *map(_f, (covered, right, *pairs[bound][1:]))])
-    return (
-        f"confidence {voice['least confidence']:.2f} (speech alone), "
-        f"{bounds['least confidence']:.2f} (pairs), agreement {bounds['least agreement']:.2f} (pairs).\n"
-        f"ECE: speech {voice['ECE']:.3f} (after {RELIABLE_AFTER} utterances heard), a corpus left out "
-        f"{results.left_out['reliability']['ECE']:.3f}, STSER on pairs "
-        f"{results.crossval['pairs']['STSER']['ECE']:.3f}.\n\n" + _table(rows)
-    )
+    of_pairs = {row[0]: row[1:] for row in pairs["coverage"]}
+    rows += [
+        [f"{bound:.2f}", *map(_f, (covered, right, *of_pairs[bound]))]
+        for bound, covered, right in voice["coverage"]
+        if round(1000 * bound) % 50 == 0 and bound in of_pairs
+    ]
+    return f"ECE: speech {voice['ECE']:.3f}, STSER on pairs {pairs['ECE']:.3f}.\n\n" + _table(rows)
+
+
+def pictures(up: str) -> str:
+    """Both pictures, as seen from a page ``up`` steps below ``docs``."""
+    return _PICTURES.format(up=up)
 
 
 def draw(results: Results, folder: Path) -> None:
     """Reliability diagram and coverage as PNG and SVG, coverage as CSV, too."""
     folder.mkdir(parents=True, exist_ok=True)
     kinds = {
-        "speech, held-out speakers": results.crossval["reliability"],
-        "speech, corpus left out": results.left_out["reliability"],
-        "pairs, STSER": results.crossval["pairs"]["STSER"],
+        "speech": results.reliable["reliability"],
+        "pairs, STSER": results.reliable["pairs"]["STSER"],
     }
+    if results.left_out is not None:
+        kinds["speech, corpus left out"] = results.left_out["reliability"]
     draw_reliability(folder / "reliability", {k: v["diagram"] for k, v in kinds.items()})
     draw_coverage(folder / "coverage", {k: v["coverage"] for k, v in kinds.items()})
     text = io.StringIO()
@@ -264,5 +303,5 @@ def _table(rows: list[list[str]]) -> str:
     return "\n".join([head, "|---" * len(rows[0]) + "|", *body, ""])
 
 
-def _f(value: float) -> str:
-    return f"{value:.3f}"
+def _f(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
