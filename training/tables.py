@@ -268,7 +268,14 @@ def reliability(results: Results) -> str:
         for bound, covered, right in voice["coverage"]
         if round(1000 * bound) % 50 == 0 and bound in of_pairs
     ]
-    return f"ECE: speech {voice['ECE']:.3f}, STSER on pairs {pairs['ECE']:.3f}.\n\n" + _table(rows)
+    bounds = results.reliable["pairs"]["bounds"]
+    return (
+        f"ECE: speech {voice['ECE']:.3f}, STSER on pairs {pairs['ECE']:.3f}. Bounds below which the verdicts "
+        f"that set them are more often wrong than right: confidence {voice['least confidence']:.2f} for the "
+        f"voice alone, {bounds['least confidence']:.2f} for pairs; agreement "
+        f"{bounds['least agreement']:.2f}. The monitor's own bounds (`abstention`) are for both together; "
+        "who hears voices alone may ask for more.\n\n" + _table(rows)
+    )
 
 
 def pictures(up: str) -> str:

@@ -16,6 +16,7 @@ from training.model_card import COPY, model_card, shipped
 from training.tables import CORPORA, Results, draw, tables
 
 RELIABLE = {
+    "least confidence": 0.456,
     "WA": 0.6,
     "UA": 0.6,
     "ECE": 0.043,
@@ -38,7 +39,11 @@ def folder(tmp_path: Path) -> Path:
     full = {
         "speech": told(0.5),
         "reliability": RELIABLE,
-        "pairs": pairs | {"STSER": {**RELIABLE, "UA": 0.876}},
+        "pairs": pairs
+        | {
+            "STSER": {**RELIABLE, "UA": 0.876},
+            "bounds": {"least confidence": 0.0, "least agreement": 0.123},
+        },
     }
     conditions = ("clean", 0.8), ("noise, 10 dB SNR", 0.6)
     baseline = {
@@ -75,6 +80,7 @@ def test_the_page_has_every_figure_and_names_what_was_not_measured(folder: Path)
     assert "| Emo-DB | 0.123 |" in page
     assert "| noise, 10 dB SNR | 0.600 | 0.600 | 0.600 | 0.600 | 75 % |" in page
     assert "| STSER | 0.600 | 0.876 | 0.043 |" in page
+    assert "confidence 0.46 for the voice alone, 0.00 for pairs; agreement 0.12" in page
     assert "| 0.50 | 0.500 | 0.777 | 0.500 | 0.777 |" in page
     assert "Not measured for this version: `stser-train left-out` does." in page
 
