@@ -125,7 +125,9 @@ def _memory(effort: Effort) -> dict[str, Any]:
         overhead.WITH_ASR: overhead.memory(effort.hour_minutes),
     }
     return {
-        name: asdict(run) | {"growth_mb": round(run.growth_mb, 2)} for name, run in runs.items()
+        name: asdict(run)
+        | {"steady_mb": round(run.steady_mb, 1), "growth_mb": round(run.growth_mb, 2)}
+        for name, run in runs.items()
     }
 
 

@@ -63,6 +63,11 @@ class Memory:
     peak_mb: float
 
     @property
+    def steady_mb(self) -> float:
+        """In the last tenth."""
+        return float(np.median(self.curve_mb[-max(1, len(self.curve_mb) // 10) :]))
+
+    @property
     def growth_mb(self) -> float:
         """By how much the last tenth lies above the one in the middle."""
         tenth, middle = max(1, len(self.curve_mb) // 10), len(self.curve_mb) // 2

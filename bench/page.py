@@ -157,7 +157,8 @@ def _start(section: Figures) -> list[str]:
 
 def _memory(section: Figures) -> list[str]:
     rows = [
-        [name, f"{run['peak_mb']:.0f}", f"{run['growth_mb']:+.2f}"] for name, run in section.items()
+        [name, *(f"{run[key]:.0f}" for key in ("peak_mb", "steady_mb")), f"{run['growth_mb']:+.2f}"]
+        for name, run in section.items()
     ]
     minutes = next(iter(section.values()))["minutes"]
     return [
@@ -167,7 +168,7 @@ def _memory(section: Figures) -> list[str]:
             f"Resident, over {minutes:g} minutes of audio at full speed. "
             "Growth: the last tenth above the one in the middle."
         ),
-        *_table(["", "most, MB", "growth, MB"], rows),
+        *_table(["", "most, MB", "at the end, MB", "growth, MB"], rows),
         f"![Memory over time]({PICTURES}-memory.png)",
         "",
     ]

@@ -226,10 +226,11 @@ class Workshop:
 
     def __init__(self, settings: MonitorSettings, node: str, *, offline: bool) -> None:
         chosen = settings.ensemble
+        classifiers = chosen.classifiers
+        if not settings.asr.enabled and "speech" in classifiers:
+            classifiers = ("speech",)  # the others would never have words: not even loaded
         self.ensemble = EnsembleWorker(
-            lambda: Stser.load(
-                chosen.checkpoint, engine=chosen.engine, classifiers=chosen.classifiers
-            ),
+            lambda: Stser.load(chosen.checkpoint, engine=chosen.engine, classifiers=classifiers),
             chosen.hang_s,
         )
         self._settings = settings

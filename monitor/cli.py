@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -270,10 +271,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def leave_what_is_loaded() -> None:
     """Keep the garbage collector from looking at what lives as long as the program.
 
-    Looking at the modules and models takes it 10 to 20 ms each time, which is a late event.
+    Looking at the modules and models takes it 10 to 20 ms each time, which is a late event. And give back what
+    loading the models has freed: glibc would keep 30 MB of it.
     """
     gc.freeze()
     gc.enable()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _list_devices() -> int:

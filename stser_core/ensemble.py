@@ -85,7 +85,7 @@ class Stser:
         self,
         manifest: Manifest,
         engine: Engine,
-        tokenizer: TextTokenizer,
+        tokenizer: TextTokenizer | None,
         classifiers: Collection[str] = CLASSIFIERS,
         modalities: ModalityRegistry | None = None,
     ) -> None:
@@ -127,10 +127,12 @@ class Stser:
             ValueError: If ``classifiers`` is empty or holds an unknown name.
         """
         manifest = read_manifest(directory if directory is not None else DEFAULT_CHECKPOINT)
-        sizes = manifest.description.sizes.text
-        tokenizer = TextTokenizer.load(
-            manifest.directory / TOKENIZER, sizes.max_tokens, vocabulary=sizes.vocabulary
-        )
+        tokenizer = None
+        if set(classifiers) & {"text", "bimodal"}:
+            sizes = manifest.description.sizes.text
+            tokenizer = TextTokenizer.load(
+                manifest.directory / TOKENIZER, sizes.max_tokens, vocabulary=sizes.vocabulary
+            )
         opened = open_engine(engine, manifest, classifiers)
         return cls(manifest, opened, tokenizer, classifiers, modalities)
 
@@ -223,7 +225,7 @@ class Stser:
 
     def _readable(self, words: Sequence[str] | None) -> TokenisedText | None:
         """Tokens of the transcript; None where not one belongs to a word (``[unk]`` alone)."""
-        text = self._tokenizer.encode(words) if words else None
+        text = self._tokenizer.encode(words) if words and self._tokenizer is not None else None
         return text if text is not None and max(text.word_of_token) >= 0 else None
 
     def _speakers(self, *, speech: bool, text: bool) -> set[str]:

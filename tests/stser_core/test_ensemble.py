@@ -51,6 +51,14 @@ def test_without_words_only_the_speech_classifier_speaks(
     assert verdict.salience.words == ()
 
 
+def test_an_ensemble_of_speech_alone_loads_nothing_of_text_and_says_what_all_say_without_words(
+    manifest: Manifest, stser: Stser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stser_core.text.Tokenizer.from_str", pytest.fail)
+    deaf_to_words = Stser.load(manifest.directory, classifiers=("speech",))
+    assert deaf_to_words.classify(frames(), None) == stser.classify(frames(), None)
+
+
 @pytest.mark.parametrize("silence", [None, np.zeros((0, 64), np.float32)])
 def test_without_speech_only_the_text_classifier_speaks(
     stser: Stser, silence: NDArray[np.float32] | None
