@@ -24,13 +24,20 @@ def main() -> None:
     """Measure, print, and write where asked to."""
     flags = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     flags.add_argument("--quick", action="store_true", help="see that everything runs")
-    flags.add_argument("--only", default="", metavar="SECTION", help="one section alone")
+    flags.add_argument(
+        "--only",
+        default="",
+        metavar="SECTION",
+        help="one section alone; with --write, the others stay as they were",
+    )
     flags.add_argument("--clients", type=int, default=1_000, help="subscribers at once")
     flags.add_argument("--seconds", type=float, default=60.0, help="of events for them")
     flags.add_argument("--write", action="store_true", help="rewrite the pages in docs/")
     given = flags.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     figures = measure(QUICK if given.quick else FULL, only=given.only)
+    if given.only and given.write and (RESULTS / "benchmark.json").exists():
+        figures = json.loads((RESULTS / "benchmark.json").read_text("utf-8")) | figures
     latency = RESULTS / "latency.json"
     if latency.exists():  # of ``python -m bench.latency``, for the table of goals
         figures["latency"] = json.loads(latency.read_text("utf-8"))
