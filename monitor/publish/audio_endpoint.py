@@ -8,6 +8,7 @@ follow after that, or come between the answers as they happen where ``{"config":
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import deque
 from dataclasses import dataclass, field
@@ -176,8 +177,9 @@ class AudioEndpoint:
                 except ValueError as error:
                     raise _Misbehaved(CloseCode.INVALID_DATA, str(error)) from error
             await guest.stream.settled()
-            await _flush(client, talk)
-            await client.send(talk.answer(await guest.stream.partial()))
+            with contextlib.suppress(ConnectionClosed):  # what it sent before it left is heard
+                await _flush(client, talk)
+                await client.send(talk.answer(await guest.stream.partial()))
 
     async def _receive(self, client: Client, guest: Guest) -> str | bytes | None:
         """The next message; None where the monitor stops.

@@ -129,7 +129,6 @@ def test_page_that_sends_what_the_browser_gives_it_and_leaves_without_waiting() 
                 listening = asyncio.create_task(listen())
                 for message in messages:
                     await client.send(message)
-                    await asyncio.sleep(0)
                 await client.send(END)
             await listening
             utterances = await monitor.wait_for("emotion.utterance")
