@@ -382,6 +382,11 @@ async def _utterance(settings: MonitorSettings) -> Finding:
             websocket=replace(settings.websocket, enabled=False),
             mqtt=replace(settings.mqtt, url=None),
             journal=replace(settings.journal, path="off"),
+            # Nothing of it is kept: not its sound, nor its voice among those that were heard.
+            record=replace(settings.record, folder=None),
+            adaptation=replace(settings.adaptation, state_file=""),
+            # Nothing is prepared ahead: what each stage takes is to be seen.
+            segmenter=replace(settings.segmenter, lead_ms=0),
             stream="doctor",
             transcript=True,
         )

@@ -75,8 +75,22 @@ def test_a_machine_where_all_is_well_is_measured_and_judged_to_the_last_stage(
     latency = found["utterance"]["figures"]["latency_ms"]
     assert set(latency) == {"endpoint", "asr", "inference", "publish", "total"}
     assert 280 <= latency["endpoint"] < 2000
+    assert latency["inference"] > 0, "nothing is prepared ahead: what each stage takes is seen"
     assert "what are you doing today" in found["utterance"]["text"]
     assert found["broker"]["status"] == "ok"
+
+
+def test_test_sentence_leaves_nothing_behind(
+    virtual_microphone: VirtualMicrophone, tmp_path: Path
+) -> None:
+    voice, audio = tmp_path / "voice.npz", tmp_path / "audio"
+    settings = tmp_path / "settings.toml"
+    settings.write_text(
+        f'[adaptation]\nstate_file = "{voice}"\n[record]\nfolder = "{audio}"\n', "utf-8"
+    )
+    examined(virtual_microphone, "--ws-port", "0", "--config", settings)
+    assert not voice.exists(), "the voice of the sentence is none that was heard"
+    assert not audio.exists()
 
 
 def test_a_muted_microphone_is_a_problem_although_it_delivers(
