@@ -39,18 +39,17 @@ async def take(page: Page, name: str) -> None:
 
 
 @asynccontextmanager
-async def listening(*names: str) -> AsyncIterator[tuple[RunningMonitor, str]]:
+async def listening(name: str, recording: Path) -> AsyncIterator[tuple[RunningMonitor, str]]:
     """A monitor that hears the conversation, and the address of its page."""
     flags = ["--pace", "realtime", "--ws-port", "0", "--node", "demo", "--journal", "off"]
-    for name in names:
-        flags += ["--input", str(CONVERSATION), "--stream", name]
+    flags += ["--input", str(recording), "--stream", name]
     async with running_monitor(*flags) as monitor:
         yield monitor, f"http://127.0.0.1:{await monitor.port()}/"
 
 
 async def one_stream(browser: Browser) -> None:
     async with AsyncExitStack() as stack:
-        monitor, url = await stack.enter_async_context(listening("mic"))
+        monitor, url = await stack.enter_async_context(listening("mic", CONVERSATION))
         light, dark, phone = [
             (await stack.enter_async_context(open_dashboard(browser, url, **settings)))
             for settings in ({}, {"dark": True}, PHONE)
@@ -68,8 +67,11 @@ async def one_stream(browser: Browser) -> None:
         await take(light.page, "dashboard-session")
 
 
-async def two_streams(browser: Browser) -> None:
-    async with listening("desk") as (monitor, url), open_dashboard(browser, url) as dashboard:
+async def two_streams(browser: Browser, recording: Path) -> None:
+    async with (
+        listening("desk", recording) as (monitor, url),
+        open_dashboard(browser, url) as dashboard,
+    ):
         await dashboard.live()
         await speak(dashboard)
         await monitor.wait_for("emotion.utterance", SENTENCES)
@@ -91,19 +93,18 @@ async def speak(dashboard: Dashboard) -> None:
     await dashboard.page.get_by_role("button", name="Stop").wait_for()
 
 
-def from_its_middle(folder: Path) -> Path:
-    """The conversation, its second half first."""
-    samples, rate = soundfile.read(CONVERSATION, dtype="float32")
-    assert rate == 16_000
-    return write_wav(folder / "microphone.wav", np.roll(samples, len(samples) // 2))
-
-
 async def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
+    samples, rate = soundfile.read(CONVERSATION, dtype="float32")
+    assert rate == 16_000
     with tempfile.TemporaryDirectory() as folder:
-        async with open_browser(from_its_middle(Path(folder))) as browser:
+        twice = write_wav(Path(folder, "desk.wav"), np.tile(samples, 2))
+        from_its_middle = write_wav(
+            Path(folder, "browser.wav"), np.roll(samples, len(samples) // 2)
+        )
+        async with open_browser(from_its_middle) as browser:
             await one_stream(browser)
-            await two_streams(browser)
+            await two_streams(browser, twice)
 
 
 if __name__ == "__main__":
