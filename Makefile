@@ -75,6 +75,7 @@ figures: $(TEST_VENV)/installed
 		"robustness --checkpoint stser_core/weights/stser-open --each 2" baseline; do \
 		$(ONE_THREAD) $(TEST_VENV)/bin/stser-train $$command $(ARGS) >/dev/null || exit; done
 	@$(TEST_VENV)/bin/stser-train tables
+	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train words --sentences 400 --out docs/results/words.md $(ARGS)
 
 # Weak spots in the code, known vulnerabilities in what is installed. Needs a network; setup/audit tells the exit codes.
 audit: $(AUDIT_VENV)/installed
