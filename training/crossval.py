@@ -42,6 +42,7 @@ from training.settings import OpenSettings
 from training.speech_data import SpeechData
 from training.text_data import TextData
 from training.text_encoder import TextEncoder
+from training.unlike import unlike_figures
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +135,7 @@ def of_checkpoint(
         "speech": speech_figures(runs, speech, out),
         "reliability": speech_reliability(runs, speech, out),
         "pairs": pair_figures(runs, out),
+        "unlike": unlike_figures(manifest.description, speech, apart, root),
     }
 
 

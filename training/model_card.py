@@ -54,8 +54,10 @@ GoEmotions, MELD, DailyDialog, CARER, TweetEval. Noise: ESC-10. Sources, citatio
 [LICENSE-weights.md](../LICENSE-weights.md). The weights are CC BY-NC-SA 4.0: no commercial purpose.
 
 **Training.** Each utterance is heard at three speeds, in noise, with other microphones and gains, bands and
-spans blanked. Log-mel is normalised by statistics that start from the training corpora and follow the voice and
-the room as speech is heard; training simulates hearing 0 to 30 utterances before. The statistics hold no words.
+spans blanked; then, for a tenth of the training, through synthetic rooms and telephones (300 to 3,400 Hz; G.711
+or GSM) and in more noise, too, with other vocal tracts and tempi. Log-mel is normalised by statistics that start
+from the training corpora and follow the voice and the room as speech is heard; training simulates hearing 0 to
+30 utterances before. The statistics hold no words.
 
 **Pairing.** No open corpus has English speech whose words carry the emotion, too. The bimodal classifier was
 trained on pairs of an utterance and a sentence of *different* corpora that share a label; in some of them voice

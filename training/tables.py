@@ -105,7 +105,9 @@ Written by `stser-train tables` from the output of these commands, on the corpor
 [LICENSE-weights.md](../../LICENSE-weights.md) below `$STSER_DATA` (`make model` runs the first,
 `make figures` all others):
 
-    stser-train fit --out stser_core/weights/stser-open
+    stser-train fit --out runs/first
+    stser-train fit --config config/train_tune.toml --speech-from runs/first --tune-speech \\
+        --text-from runs/first --out stser_core/weights/stser-open
     stser-train crossval
     stser-train left-out
     stser-train held-out

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stser_core.features import LogMel
-from stser_core.novelty import LEAST_FRAMES, Novelty, describe
+from stser_core.checkpoint import Description
+from stser_core.features import LogMel, log_mel
+from stser_core.novelty import LEAST_FRAMES, Novelty, NoveltyDetector, describe
 from training.augment import response, with_noise
 from training.folds import Fold
+from training.front_end import trim
+from training.open_corpora import noise_recordings
 from training.speech_data import SpeechData
 
 FALSE_ALARMS: Final = 0.02
@@ -57,6 +61,30 @@ def learn_novelty(
     return Novelty.of(
         described(fold.train), np.array(unlike), described(fold.validation), FALSE_ALARMS
     )
+
+
+def unlike_figures(
+    description: Description, speech: SpeechData, fold: Fold, root: Path
+) -> dict[str, float]:
+    """Share of the validation speakers' utterances, and of the noises that training never heard, that a
+    checkpoint calls unlike its training speech; empty where it cannot tell.
+    """
+    if description.novelty is None:
+        return {}
+    detector, front_end = NoveltyDetector(description.novelty), description.log_mel
+    noises = [
+        log_mel(trim(samples, front_end.sample_rate_hz), front_end)
+        for samples in noise_recordings(root, front_end, test=True)
+    ]
+    sounds = {
+        "speech": [speech.plain_mels[index] for index in fold.validation],
+        "noise": [noise for noise in noises if len(noise) > 0],
+    }
+    return {
+        name: float(np.mean([detector.novel(sound) for sound in each]))
+        for name, each in sounds.items()
+        if each
+    }
 
 
 def _excerpt(log_mel: LogMel, rng: np.random.Generator) -> LogMel:
