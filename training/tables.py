@@ -160,7 +160,7 @@ classifiers is right more often than it says. A temperature for the average woul
 sure of itself where voice and words differ, as they do in life; so there is none.
 
 """
-_PICTURES = """
+_PICTURES = """\
 ![Confidence against accuracy]({up}images/model/reliability.png)
 ![Accuracy against coverage]({up}images/model/coverage.png)
 
