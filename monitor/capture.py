@@ -275,9 +275,8 @@ class DeviceSource:
             async with asyncio.timeout(self._settings.stalled_after_s):
                 return await self._take.blocks.ready()
         except TimeoutError:
-            await asyncio.sleep(
-                0
-            )  # what a busy loop has not handed over yet is no stall of the device
+            # What a busy loop has not handed over yet is no stall of the device.
+            await asyncio.sleep(0)
             return len(self._take.blocks) > 0
 
     def _lost(self, reason: str) -> DeviceLost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -207,6 +208,20 @@ def test_a_microphone_that_comes_back_with_another_rate_is_heard_at_the_same_pit
     samples = np.concatenate([item.samples for item in heard if isinstance(item, AudioFrame)])
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
     assert np.argmax(spectrum) * SAMPLE_RATE_HZ / len(samples) == pytest.approx(440, abs=3)
+
+
+def test_a_loop_that_was_busy_takes_no_device_for_stalled(
+    microphone: VirtualMicrophone,
+) -> None:
+    async def story(listening: Listening) -> None:
+        for _ in range(3):
+            await listening.until(lambda item: isinstance(item, AudioFrame))
+            # Blocks the loop while it waits for audio, for longer than a stall.
+            asyncio.get_running_loop().call_soon(time.sleep, 0.8)
+            for _ in range(10):
+                await listening.until(lambda item: isinstance(item, AudioFrame))
+
+    assert not [item for item in listen(story).heard if isinstance(item, DeviceLost)]
 
 
 def test_blocks_that_come_late_in_a_burst_are_no_loss(

@@ -328,3 +328,28 @@ def test_long_function_is_not_taken_for_one_that_hangs_while_others_came_back() 
         await worker.close()
 
     asyncio.run(main())
+
+
+def test_one_that_hangs_gives_its_turn_to_the_others_and_who_waits_for_a_turn_does_not_hang() -> (
+    None
+):
+    let_go, turns = threading.Event(), threading.Semaphore(1)
+
+    async def main() -> None:
+        first, second = (
+            NativeWorker("test-worker", object, capacity=1, hang_s=hang_s, turns=turns)
+            for hang_s in (0.8, 0.2)
+        )
+        await first.start()
+        await second.start()
+        hanging = first.call(lambda _: let_go.wait())
+        waiting = second.call(lambda _: "in its turn")
+        assert await waiting == "in its turn"
+        with pytest.raises(WorkerHungError):
+            await hanging
+        assert await first.call(lambda _: "a fresh one") == "a fresh one"
+        let_go.set()
+        await first.close()
+        await second.close()
+
+    asyncio.run(main())
