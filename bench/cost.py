@@ -20,6 +20,7 @@ from stser_core.ensemble import Stser
 from stser_core.features import log_mel
 
 OURS: Final = "STSER, voice and words"
+OURS_EXPLAINED: Final = "STSER (ours), and which words weighed"
 OURS_VOICE: Final = "STSER, voice alone"
 OURS_LOG_MEL: Final = "of it, log-mel"
 
@@ -48,7 +49,7 @@ def utterances(seconds: list[float], rounds: int, *, heavy: bool) -> dict[str, d
         rounds: How often each is measured.
         heavy: False leaves HuBERT-large out, which takes most of the time.
     """
-    ours, names = Stser.load(), [peers.WAV2VEC2, peers.HUBERT, peers.WHISPER]
+    ours, names = _ensembles(), [peers.WAV2VEC2, peers.HUBERT, peers.WHISPER]
     others: dict[str, Callable[[Samples], Any]] = {
         name: peers.network(name) for name in names if heavy or name != peers.HUBERT
     }
@@ -58,19 +59,26 @@ def utterances(seconds: list[float], rounds: int, *, heavy: bool) -> dict[str, d
 
 def by_length(seconds: list[float], rounds: int) -> dict[float, dict[str, Cost]]:
     """Ours alone, for the picture of cost against length."""
-    ours = Stser.load()
+    ours = _ensembles()
     return {length: in_turns(_jobs(ours, {}, length), rounds) for length in seconds}
 
 
+def _ensembles() -> tuple[Stser, Stser]:
+    """Without and with the weight of each word, for which the sentence is read again without it."""
+    return Stser.load(explain_words=False), Stser.load()
+
+
 def _jobs(
-    ours: Stser, others: dict[str, Callable[[Samples], Any]], length: float
+    ours: tuple[Stser, Stser], others: dict[str, Callable[[Samples], Any]], length: float
 ) -> dict[str, Callable[[], Any]]:
     samples = stretch(length)
     words = list(itertools.islice(itertools.cycle(_SPOKEN.split()), round(length * WORDS_A_SECOND)))
-    front_end = ours.log_mel_settings
+    plain, explained = ours
+    front_end = plain.log_mel_settings
     jobs: dict[str, Callable[[], Any]] = {
-        OURS: lambda: ours.classify(log_mel(samples, front_end), words),
-        OURS_VOICE: lambda: ours.classify(log_mel(samples, front_end), None),
+        OURS: lambda: plain.classify(log_mel(samples, front_end), words),
+        OURS_EXPLAINED: lambda: explained.classify(log_mel(samples, front_end), words),
+        OURS_VOICE: lambda: plain.classify(log_mel(samples, front_end), None),
         OURS_LOG_MEL: lambda: log_mel(samples, front_end),
     }
     return jobs | {name: (lambda run=run: run(samples)) for name, run in others.items()}

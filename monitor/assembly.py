@@ -230,7 +230,12 @@ class Workshop:
         if not settings.asr.enabled and "speech" in classifiers:
             classifiers = ("speech",)  # the others would never have words: not even loaded
         self.ensemble = EnsembleWorker(
-            lambda: Stser.load(chosen.checkpoint, engine=chosen.engine, classifiers=classifiers),
+            lambda: Stser.load(
+                chosen.checkpoint,
+                engine=chosen.engine,
+                classifiers=classifiers,
+                explain_words=chosen.explain_words,
+            ),
             chosen.hang_s,
         )
         self._settings = settings

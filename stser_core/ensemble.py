@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from stser_core.adaptation import LogMelStatistics, normalise
 from stser_core.checkpoint import TOKENIZER, Manifest, ModelId, read_manifest
 from stser_core.engine import Engine, OnnxEngine, SpeechScores, TextScores
-from stser_core.explain import SALIENCE_HOP_MS, Salience, speech_salience, word_salience
+from stser_core.explain import (
+    SALIENCE_HOP_MS,
+    Salience,
+    speech_salience,
+    word_groups,
+    word_salience,
+)
 from stser_core.features import LogMel, LogMelSettings
 from stser_core.modalities import Evidence, ModalityRegistry, WordTime
 from stser_core.novelty import NoveltyDetector
@@ -88,6 +94,8 @@ class Stser:
         tokenizer: TextTokenizer | None,
         classifiers: Collection[str] = CLASSIFIERS,
         modalities: ModalityRegistry | None = None,
+        *,
+        explain_words: bool = True,
     ) -> None:
         unknown = set(classifiers) - set(CLASSIFIERS)
         if unknown or not classifiers:
@@ -103,6 +111,7 @@ class Stser:
         self._tokenizer = tokenizer
         novelty = manifest.description.novelty
         self._novelty = NoveltyDetector(novelty) if novelty is not None else None
+        self._explain_words = explain_words
         self._further = modalities if modalities is not None else ModalityRegistry()
 
     @classmethod
@@ -113,6 +122,7 @@ class Stser:
         engine: EngineName = "onnx",
         classifiers: Collection[str] = CLASSIFIERS,
         modalities: ModalityRegistry | None = None,
+        explain_words: bool = True,
     ) -> Stser:
         """Read a checkpoint.
 
@@ -121,6 +131,7 @@ class Stser:
             engine: ``onnx``, or ``torch`` for the reference.
             classifiers: Those to average.
             modalities: Further ones, which join the average; None for speech and text alone.
+            explain_words: False gives all words the same share, and reads each sentence only once.
 
         Raises:
             CheckpointError: A file is missing, damaged or made for something else. Names it.
@@ -134,7 +145,9 @@ class Stser:
                 manifest.directory / TOKENIZER, sizes.max_tokens, vocabulary=sizes.vocabulary
             )
         opened = open_engine(engine, manifest, classifiers)
-        return cls(manifest, opened, tokenizer, classifiers, modalities)
+        return cls(
+            manifest, opened, tokenizer, classifiers, modalities, explain_words=explain_words
+        )
 
     @property
     def model_id(self) -> ModelId:
@@ -186,14 +199,13 @@ class Stser:
         )
         fused = self._fuse(heard, read)
         return [
-            self._verdict(request, text, heard.get(i), read.get(i), fused.get(i))
-            for i, (request, text) in enumerate(zip(requests, texts, strict=True))
+            self._verdict(request, heard.get(i), read.get(i), fused.get(i))
+            for i, request in enumerate(requests)
         ]
 
     def _verdict(
         self,
         request: Request,
-        text: TokenisedText | None,
         heard: SpeechScores | None,
         read: TextScores | None,
         fused: NDArray[np.float32] | None,
@@ -213,10 +225,23 @@ class Stser:
             salience=Salience(
                 SALIENCE_HOP_MS,
                 self._moments(heard, log_mel) if heard and log_mel is not None else (),
-                _words(read, text, words) if read and text else (),
+                self._weighed(words, read) if read else (),
             ),
             novel=heard is not None and self._novel(log_mel),
         )
+
+    def _weighed(self, words: Sequence[str], read: TextScores) -> tuple[float, ...]:
+        """A share for each word: the sentence is read again without it."""
+        if not self._explain_words:
+            return tuple(np.full(len(words), 1 / len(words)).tolist())
+        groups = word_groups(len(words))
+        rests = [self._readable([*words[: g.start], *words[g.stop :]]) for g in groups]
+        texts = [rest for rest in rests if rest is not None]
+        without = np.full((len(groups), read.logits.shape[1]), np.nan, np.float32)
+        if texts:
+            left = [rest is not None for rest in rests]
+            without[left] = self._engine.text(*pad_tokens(texts)).logits
+        return word_salience(read.logits[0], without, groups)
 
     def _novel(self, log_mel: LogMel | None) -> bool:
         if log_mel is None or self._novelty is None:
@@ -316,10 +341,6 @@ class Stser:
             frame_ms=1000 * front_end.hop_length / front_end.sample_rate_hz,
             frames_per_weight=self._settings.sizes.speech.pool_time,
         )
-
-
-def _words(read: TextScores, text: TokenisedText, words: Sequence[str]) -> tuple[float, ...]:
-    return word_salience(read.weights[0], text.word_of_token, len(words))
 
 
 def open_engine(name: EngineName, manifest: Manifest, classifiers: Collection[str]) -> Engine:

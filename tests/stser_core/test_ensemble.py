@@ -128,7 +128,7 @@ def test_a_very_long_transcript_is_judged_by_its_beginning(stser: Stser) -> None
     verdict = stser.classify(None, ["happy"] * 500)
     assert len(verdict.salience.words) == 500
     assert sum(verdict.salience.words) == pytest.approx(1)
-    assert verdict.salience.words[-1] == 0
+    assert verdict.posterior == stser.classify(None, ["happy"] * 400).posterior
 
 
 def test_what_the_stream_said_before_changes_how_speech_is_heard(stser: Stser) -> None:
@@ -213,3 +213,19 @@ def test_a_verdict_does_not_depend_on_who_is_judged_with_it(stser: Stser) -> Non
         )
         np.testing.assert_allclose(together.salience.speech, alone.salience.speech, atol=1e-5)
         np.testing.assert_allclose(together.salience.words, alone.salience.words, atol=1e-5)
+
+
+def test_the_word_that_the_packaged_model_leans_on_is_the_one_that_says_it() -> None:
+    packaged = Stser.load()
+    for sentence, word in (("i am so angry with you", "angry"), ("i feel so sad today", "sad")):
+        words = sentence.split()
+        shares = packaged.classify(None, words).salience.words
+        assert words[int(np.argmax(shares))] == word
+        assert sum(shares) == pytest.approx(1)
+
+
+def test_without_an_explanation_all_words_weigh_the_same_and_the_verdict_is_the_same() -> None:
+    explained, plain = Stser.load(), Stser.load(explain_words=False)
+    one, other = (stser.classify(frames(), WORDS) for stser in (explained, plain))
+    assert one.posterior == other.posterior
+    assert other.salience.words == pytest.approx((1 / 3, 1 / 3, 1 / 3))
