@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 SALIENCE_HOP_MS: Final = 100
 """Width of a bin of :attr:`Salience.speech`."""
 
-WORD_GROUPS: Final = 16
+WORD_GROUPS: Final = 10
 """Sentences that are read for an explanation at most: of a longer one, neighbouring words are left out together."""
 
 
