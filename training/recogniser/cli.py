@@ -28,6 +28,9 @@ def add_command(
         "--model", type=Path, action="append", help="default: the package's; may be repeated"
     )
     evaluate.add_argument("--side", choices=["valid", "test"], default="test")
+    evaluate.add_argument(
+        "--limit", type=int, default=0, help="utterances of each set at most; default: all"
+    )
     evaluate.add_argument("--out", type=Path, help="Markdown page to write, and JSON beside it")
 
 
@@ -45,8 +48,15 @@ def run(flags: argparse.Namespace) -> int:
     from training.recogniser.report import measure, page
 
     recognisers = [Recogniser(folder) for folder in flags.model or [embedded]]
-    results = measure(recognisers, flags.root, settings, flags.side)
+    results = measure(recognisers, flags.root, settings, flags.side, flags.limit)
     if flags.out is not None:
-        flags.out.write_text(page(results, "stser-train recogniser evaluate"), "utf-8")
+        flags.out.write_text(page(results, _command(flags)), "utf-8")
         flags.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     return 0
+
+
+def _command(flags: argparse.Namespace) -> str:
+    """The command line, for the page that it writes."""
+    limit = f" --limit {flags.limit}" if flags.limit else ""
+    models = "".join(f" --model {folder.name}" for folder in flags.model or ())
+    return f"stser-train recogniser evaluate{limit}{models} --out {flags.out.name}"

@@ -11,12 +11,12 @@ from training.recogniser.features import MFCC_CONF
 from training.recogniser.graph import Graphs
 from training.recogniser.kaldi_model import KALDI_PHONES, write_model
 
-MODEL_CONF: Final = f"""--min-active=200
---max-active=2500
---beam=11.0
---lattice-beam=3.0
+MODEL_CONF: Final = f"""--min-active=100
+--max-active=800
+--beam=8.0
+--lattice-beam=4.0
 --max-mem=500000
---acoustic-scale=1.0
+--acoustic-scale=0.8
 --frame-subsampling-factor={SUBSAMPLING}
 --endpoint.silence-phones=1
 --endpoint.rule2.min-trailing-silence=0.5

@@ -26,9 +26,16 @@ Figures = dict[str, Any]
 
 
 def measure(
-    recognisers: Sequence[Recogniser], root: Path, settings: RecogniserSettings, side: Split
+    recognisers: Sequence[Recogniser],
+    root: Path,
+    settings: RecogniserSettings,
+    side: Split,
+    limit: int = 0,
 ) -> list[Figures]:
-    """Figures of each model on the same audio; only the test side has the text branch's."""
+    """Figures of each model on the same audio; only the test side has the text branch's.
+
+    Of each set at most ``limit`` utterances are recognised, taken at even distances; 0 takes all.
+    """
     results: list[Figures] = [
         {
             "model": recogniser.folder.name,
@@ -42,6 +49,7 @@ def measure(
     ]
     for name, utterances in test_sets(root, settings, side).items():
         kept = list(utterances())
+        kept = kept[:: -(-len(kept) // limit)] if limit else kept
         for recogniser, result in zip(recognisers, results, strict=True):
             scores = score(recogniser, kept)
             result["sets"][name] = {group: _row(one) for group, one in scores.items()}

@@ -45,8 +45,8 @@ class LanguageSettings:
         "tweeteval_emotion",
     )
     """Folders with ``train.csv``, below the root."""
-    weights: tuple[float, ...] = (4.0, 1.0, 1.0, 0.5, 0.5)
-    """How much a sentence of each counts: spoken dialogue more than what is typed."""
+    weights: tuple[float, ...] = (4.0, 1.0, 1.0, 1.0, 1.0)
+    """How much a sentence of each counts: spoken dialogue and talk of feelings more than the rest."""
     read_weight: float = 2.0
     """How much a sentence of the training recordings counts."""
     words: int = 12_000

@@ -24,9 +24,9 @@ from training.recogniser.settings import RecogniserSettings
 from training.recogniser.speech import Recording, Split, read_recordings, split_of, transcript
 from training.recogniser.synthesis import lines, spoken
 
-RAVDESS_EVERY: Final = 4
+RAVDESS_EVERY: Final = 6
 """One recording of this many is recognised."""
-LABELLED_PER_CLASS: Final = 60
+LABELLED_PER_CLASS: Final = 30
 """Sentences of each class and corpus whose emotion is read from what was recognised."""
 
 Set = Callable[[], Iterator[Spoken]]
