@@ -20,7 +20,7 @@ from stser_core.ensemble import Stser
 from stser_core.features import log_mel
 
 OURS: Final = "STSER, voice and words"
-OURS_EXPLAINED: Final = "STSER (ours), and which words weighed"
+OURS_EXPLAINED: Final = "STSER, and which words weighed"
 OURS_VOICE: Final = "STSER, voice alone"
 OURS_LOG_MEL: Final = "of it, log-mel"
 
