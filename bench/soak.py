@@ -484,7 +484,7 @@ def page(reports: list[Report], seed: int) -> str:
     lines = [
         "# Soak",
         "",
-        f"`make soak`, seed {seed}, on {machine['processor']}, {machine['cores']} cores, busy with other work.",
+        f"`make soak`, seed {seed}, on {machine['processor']}, {machine['cores']} cores.",
         "",
     ]
     for report in reports:
