@@ -133,7 +133,7 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
     elif flags.command == "left-out":
         from training.crossval import left_out
 
-        figures = left_out(flags.root, flags.cache, out, settings)
+        figures = left_out(flags.root, flags.cache, out, settings, _tuning(flags))
     elif flags.command == "held-out":
         from stser_core.ensemble import DEFAULT_CHECKPOINT
         from training.crossval import of_checkpoint
@@ -151,12 +151,17 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
         from training.crossval import crossval
 
         checkpoint = flags.checkpoint or DEFAULT_CHECKPOINT
-        figures = crossval(flags.root, flags.cache, checkpoint, out, settings)
+        tuning = _tuning(flags)
+        figures = crossval(flags.root, flags.cache, checkpoint, out, settings, tuning)
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(figures, indent=1)
     (out / f"{flags.command}.json").write_text(text + "\n", "utf-8")
     sys.stdout.write(text + "\n")
     return 0
+
+
+def _tuning(flags: argparse.Namespace) -> OpenSettings | None:
+    return None if flags.tune is None else load(flags.tune, OpenSettings)
 
 
 def _evaluate(flags: argparse.Namespace) -> int:

@@ -53,7 +53,12 @@ PAIR_TEST = "goemotions"
 
 
 def crossval(
-    root: Path, cache: Path, checkpoint: Path, out: Path, settings: OpenSettings
+    root: Path,
+    cache: Path,
+    checkpoint: Path,
+    out: Path,
+    settings: OpenSettings,
+    tuning: OpenSettings | None = None,
 ) -> dict[str, Any]:
     """Run all folds that ``out`` does not hold yet, and sum them up.
 
@@ -63,13 +68,14 @@ def crossval(
         checkpoint: Gives the text branch; read when the speech branches are trained.
         out: Folder for each fold's weights and figures; a run that was killed goes on there.
         settings: As for ``fit``.
+        tuning: Of a second part of each speech branch's training.
 
     Returns:
         ``speech``: as :func:`~training.held_out.speech_figures`. ``reliability`` and ``pairs``
         likewise.
     """
     speech = read_speech(root, settings, cache)
-    runs = crossval_runs(speech, settings)
+    runs = crossval_runs(speech, settings, tuning)
     for run in runs:
         run_speech(run, speech, root, out)
     text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
@@ -82,14 +88,20 @@ def crossval(
     }
 
 
-def left_out(root: Path, cache: Path, out: Path, settings: OpenSettings) -> dict[str, Any]:
+def left_out(
+    root: Path,
+    cache: Path,
+    out: Path,
+    settings: OpenSettings,
+    tuning: OpenSettings | None = None,
+) -> dict[str, Any]:
     """Train without each corpus in turn and test on it; goes on where it was killed.
 
     Returns:
         As :func:`crossval`, of the speech classifier alone.
     """
     speech = read_speech(root, settings, cache)
-    runs = left_out_runs(speech, settings)
+    runs = left_out_runs(speech, settings, tuning)
     for run in runs:
         run_speech(run, speech, root, out)
     return {
@@ -98,13 +110,20 @@ def left_out(root: Path, cache: Path, out: Path, settings: OpenSettings) -> dict
     }
 
 
-def crossval_runs(speech: SpeechData, settings: OpenSettings) -> list[Run]:
+def crossval_runs(
+    speech: SpeechData, settings: OpenSettings, tuning: OpenSettings | None = None
+) -> list[Run]:
     """One a fold."""
     folds = speaker_folds(
         speech.utterances, settings.folds, settings.validation_share, settings.seed
     )
     return [
-        Run(f"speech-{n}", fold, dataclasses.replace(settings, seed=settings.seed + n))
+        Run(
+            f"speech-{n}",
+            fold,
+            dataclasses.replace(settings, seed=settings.seed + n),
+            tuning and dataclasses.replace(tuning, seed=tuning.seed + n),
+        )
         for n, fold in enumerate(folds, start=1)
     ]
 
@@ -139,19 +158,28 @@ def of_checkpoint(
     }
 
 
-def left_out_runs(speech: SpeechData, settings: OpenSettings) -> list[Run]:
+def left_out_runs(
+    speech: SpeechData, settings: OpenSettings, tuning: OpenSettings | None = None
+) -> list[Run]:
     """One a corpus."""
-    corpora, runs = settings.speech.corpora, []
-    for left, corpus in enumerate(corpora):
-        kept = [n for n in range(len(corpora)) if n != left]
-        part = dataclasses.replace(
-            settings.speech,
-            corpora=tuple(corpora[n] for n in kept),
-            corpus_shares=tuple(settings.speech.corpus_shares[n] for n in kept),
-        )
+    runs = []
+    for corpus in settings.speech.corpora:
         fold = left_out_fold(speech.utterances, corpus, settings.validation_share, settings.seed)
-        runs.append(Run(f"without-{corpus}", fold, dataclasses.replace(settings, speech=part)))
+        others = tuning and _without(corpus, tuning)
+        runs.append(Run(f"without-{corpus}", fold, _without(corpus, settings), others))
     return runs
+
+
+def _without(corpus: str, settings: OpenSettings) -> OpenSettings:
+    """The same training on all speech corpora but one."""
+    of_all = settings.speech
+    kept = [n for n, name in enumerate(of_all.corpora) if name != corpus]
+    speech = dataclasses.replace(
+        of_all,
+        corpora=tuple(of_all.corpora[n] for n in kept),
+        corpus_shares=tuple(of_all.corpus_shares[n] for n in kept),
+    )
+    return dataclasses.replace(settings, speech=speech)
 
 
 def run_speech(run: Run, speech: SpeechData, root: Path, out: Path) -> None:
@@ -167,6 +195,8 @@ def run_speech(run: Run, speech: SpeechData, root: Path, out: Path) -> None:
     torch.manual_seed(run.settings.seed)
     model = StserModel(run.settings.sizes)
     prior = fit_speech(model, speech, run.fold, root, run.settings)
+    if run.tuning is not None:
+        prior = fit_speech(model, speech, run.fold, root, run.tuning)
     save_model(nn.ModuleList([model.smodel, model.speech]), str(weights))
     score_run(model, prior, run, speech, out)
     logger.info("%s: %s", run.name, speech_figures([run], speech, out))

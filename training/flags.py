@@ -91,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     crossval.add_argument(
         "--checkpoint", type=Path, help="gives the text branch; default: the packaged one"
     )
+    _add_tuning(crossval)
     _add_words(crossval)
     _add_held_out(commands, shared)
     baseline = commands.add_parser(
@@ -166,6 +167,7 @@ def _add_held_out(commands: Any, shared: argparse.ArgumentParser) -> None:
     left_out.add_argument(
         "--out", type=Path, help="folder of the results, resumable (default: runs/left-out)"
     )
+    _add_tuning(left_out)
     held_out = commands.add_parser(
         "held-out",
         parents=[shared],
@@ -198,6 +200,16 @@ def _add_held_out(commands: Any, shared: argparse.ArgumentParser) -> None:
     )
     robustness.add_argument(
         "--out", type=Path, help="folder of the results (default: runs/robustness)"
+    )
+
+
+def _add_tuning(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--tune",
+        type=Path,
+        metavar="CONFIG",
+        help="settings by which each speech branch is trained further, as fit --tune-speech does "
+        "(open corpora only)",
     )
 
 
