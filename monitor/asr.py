@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Final, Self, TypeVar
 import numpy as np
 
 from monitor.events import SAMPLE_RATE_HZ, Samples, Transcript
+from monitor.shedding import Shedding
 from monitor.vosk_engine import BLOCK_SAMPLES, Engine, SharedVosk, VoskEngine
 from monitor.vosk_model import MODELS_URL, VoskModel, find_model
 from monitor.worker import NativeWorker
@@ -92,6 +95,8 @@ class _Utterance:
     """Vosk has given its final result."""
     failure: str = ""
     """Why there will be no transcript; written by either thread, read by both."""
+    told: bool = False
+    """The log has that."""
 
 
 class VoskTranscriber:
@@ -116,8 +121,10 @@ class VoskTranscriber:
         *,
         load: Callable[[Path], Engine] = VoskEngine,
         turns: threading.Semaphore | None = None,
+        shedding: Shedding | None = None,
     ) -> None:
         self._model = model
+        self._shedding = shedding if shedding is not None else Shedding()
         self._limit = round(settings.backlog_s * SAMPLE_RATE_HZ)
         self._late_s = settings.late_s
         blocks = self._limit // BLOCK_SAMPLES
@@ -133,6 +140,9 @@ class VoskTranscriber:
         self._closed: _Utterance | None = None
         self._partial = ""
         self._backlog = 0
+        self._handed_over: deque[float] = deque()
+        """When each block that waits for the recogniser was handed over."""
+        self._live = False
         self._ready = asyncio.Event()
         self._ready.set()
         self.given_up = 0
@@ -156,10 +166,16 @@ class VoskTranscriber:
     ) -> None:
         await self._worker.close()
 
-    def begin(self, utterance: int, start: int) -> None:
+    def begin(self, utterance: int, start: int, *, live: bool = False) -> None:
         opened = self._open = _Utterance(utterance)
         self._closed = None
         self._partial = ""
+        self._live = live
+        now_s = time.perf_counter()
+        if live and self._shedding.leaves_out_words(now_s):
+            self.given_up += 1
+            opened.failure = f"the monitor is {self._shedding.late_s(now_s):.1f} s late"
+            return
         self._post(opened, lambda engine: self._begin(opened, engine, start))
 
     def feed(self, samples: Samples) -> None:
@@ -193,9 +209,12 @@ class VoskTranscriber:
     def finish(self, end: int, *, live: bool = False) -> asyncio.Future[Transcript | None]:
         utterance = self._closed = self._utterance()
         self._open = None
+        answer: asyncio.Future[Transcript | None] = self._loop.create_future()
+        if utterance.failure:  # it is known by now that there will be no words
+            self._wordless(utterance, answer)
+            return answer
         rest = np.concatenate([*utterance.pending, np.zeros(0, np.float32)])
         asked = self._worker.call(lambda engine: self._conclude(utterance, engine, rest, end))
-        answer: asyncio.Future[Transcript | None] = self._loop.create_future()
         asked.add_done_callback(lambda asked: self._answer(utterance, asked, answer))
         answer.add_done_callback(lambda answer: asked.cancel() if answer.cancelled() else None)
         if live:
@@ -225,6 +244,9 @@ class VoskTranscriber:
         if self._backlog + len(samples) > self._limit:
             self._give_up(utterance)
             return
+        now_s = time.perf_counter()
+        self._handed_over.append(now_s)
+        self._note_lateness(now_s - self._handed_over[0], now_s)
         self._backlog += len(samples)
         utterance.n_fed += len(samples)
         self._wake_or_hold()
@@ -271,7 +293,9 @@ class VoskTranscriber:
 
     def _wordless(self, utterance: _Utterance, answer: asyncio.Future[Transcript | None]) -> None:
         self.trouble = utterance.failure
-        logger.warning("utterance %d has no words: %s", utterance.number, utterance.failure)
+        if not utterance.told:  # its end may be prepared more than once
+            utterance.told = True
+            logger.warning("utterance %d has no words: %s", utterance.number, utterance.failure)
         answer.set_result(None)
 
     def _lose(self, utterance: _Utterance, error: BaseException) -> None:
@@ -284,8 +308,14 @@ class VoskTranscriber:
         utterance.failure = f"the recogniser is {waiting_s:.1f} s behind"
 
     def _done(self, n_samples: int) -> None:
+        now_s = time.perf_counter()
+        self._note_lateness(now_s - self._handed_over.popleft(), now_s)
         self._backlog -= n_samples
         self._wake_or_hold()
+
+    def _note_lateness(self, late_s: float, now_s: float) -> None:
+        if self._live:  # what can wait is never late
+            self._shedding.note(late_s, now_s)
 
     def _wake_or_hold(self) -> None:
         if self._backlog > READY_SAMPLES:

@@ -34,6 +34,7 @@ from monitor.recorder import Recorder
 from monitor.replay import FileSource, PipeSource
 from monitor.segmenter import Segmenter
 from monitor.settings import MonitorSettings
+from monitor.shedding import Shedding
 from monitor.state import EmotionState
 from monitor.stream import Stream
 from stser_core.ensemble import Stser
@@ -206,6 +207,7 @@ def assemble(
         publishers=publishers,
         desk=desk,
         reception=reception,
+        shedding=workshop.shedding,
         recorder=workshop.recorder,
         preload=workshop.preload,
     )
@@ -247,6 +249,7 @@ class Workshop:
         self.recorder = None
         if settings.record.folder is not None:
             self.recorder = Recorder(settings.record.folder.expanduser(), settings.record)
+        self.shedding = Shedding(settings.shedding)
         self._vosk = SharedVosk()
         self._model = None
         if settings.asr.enabled:
@@ -270,7 +273,11 @@ class Workshop:
         transcriber = None
         if model is not None:
             transcriber = VoskTranscriber(
-                model, settings.asr, load=self._vosk.load, turns=self._vosk.turns
+                model,
+                settings.asr,
+                load=self._vosk.load,
+                turns=self._vosk.turns,
+                shedding=self.shedding,
             )
         return Stream(
             name,
@@ -282,6 +289,7 @@ class Workshop:
             state=EmotionState(settings.state),
             abstention=settings.abstention,
             provisional=self._provisional,
+            shedding=self.shedding,
             voice=choose_voice(settings, name),
             recorder=self.recorder,
             started=self._started,

@@ -65,7 +65,7 @@ class CaptureSettings:
     block_ms: int = 20
     """Audio that the driver delivers at a time: less is sooner, and costs more."""
     backlog_ms: int = 2_000
-    """Audio that may wait for a slow monitor; beyond it, the oldest half is dropped."""
+    """Audio that may wait for a slow monitor; beyond it, all but the newest eighth is dropped."""
     wait_for_device: bool = False
     """True waits for a microphone that is not there at the start; False ends with an error."""
     stalled_after_s: float = 2.0
@@ -268,9 +268,13 @@ class DeviceSource:
                 yield frame
                 for happening in self._health.push(frame, self.name):
                     yield happening
+            if len(blocks):
+                await asyncio.sleep(0)  # behind: no stream holds up the others' verdicts
 
     async def _delivers(self) -> bool:
         """Wait for a block; False where the stream has ended or has stalled."""
+        if len(self._take.blocks):
+            return True
         try:
             async with asyncio.timeout(self._settings.stalled_after_s):
                 return await self._take.blocks.ready()
@@ -383,4 +387,4 @@ class DeviceSource:
 
     def _new_take(self) -> _Take:
         capacity = self._settings.backlog_ms // self._settings.block_ms
-        return _Take(Mailbox(capacity, bite=capacity // 2))
+        return _Take(Mailbox(capacity, bite=max(1, capacity - capacity // 8)))

@@ -57,8 +57,8 @@ class EnsembleWorker:
         hang_s: A call that takes longer hangs.
 
     Attributes:
-        shed: Provisional verdicts that were not given.
-        sparing: Whether none are to be given.
+        model: Which weights judge.
+        log_mel_settings: The front end that they expect.
 
     Raises:
         stser_core.errors.CheckpointError: On entry, where the checkpoint cannot be used.
@@ -69,8 +69,6 @@ class EnsembleWorker:
         self._lock = threading.Lock()
         self._final: deque[_Waiting] = deque()
         self._provisional: deque[_Waiting] = deque()
-        self.shed = 0
-        self.sparing = False
         self.model: ModelId
         self.log_mel_settings: LogMelSettings
 
@@ -98,8 +96,7 @@ class EnsembleWorker:
 
     def classify_so_far(self, request: Request) -> asyncio.Future[Verdict] | None:
         """The verdict on what was said so far; None where there is no time for it."""
-        if self.sparing or len(self._provisional) >= PROVISIONAL_WAITING:
-            self.shed += 1
+        if len(self._provisional) >= PROVISIONAL_WAITING:
             return None
         return self._queue(self._provisional, request)
 

@@ -22,6 +22,7 @@ from monitor.ports import Publisher
 from monitor.publish.journal import Journal
 from monitor.reception import Reception
 from monitor.recorder import Recorder
+from monitor.shedding import Shedding
 from monitor.stream import Stream
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Pipeline:
         publishers: Take each event.
         desk: Where commands come from.
         reception: Hears the streams.
+        shedding: What all of them leave out while they are late.
         recorder: Keeps the audio; None where nobody asked for that.
         preload: Called first: begins to load, on another thread, what is needed later.
     """
@@ -53,6 +55,7 @@ class Pipeline:
         publishers: Sequence[Publisher],
         desk: CommandDesk,
         reception: Reception,
+        shedding: Shedding,
         recorder: Recorder | None = None,
         preload: Callable[[], None] = lambda: None,
     ) -> None:
@@ -62,6 +65,7 @@ class Pipeline:
         self._publishers = publishers
         self._desk = desk
         self._reception = reception
+        self._shedding = shedding
         self._recorder = recorder
         self._preload = preload
         self._stopping = asyncio.Event()
@@ -97,7 +101,7 @@ class Pipeline:
 
     def spare(self, sparing: bool) -> None:
         """Leave out what can be left out, or no longer."""
-        self._ensemble.sparing = sparing
+        self._shedding.sparing = sparing
 
     async def _hear_all(self, ready: Callable[[], None]) -> None:
         waiting = {stream.name for stream in self._streams}

@@ -65,8 +65,14 @@ class Transcriber(Part, Protocol):
         """Name of its model."""
         ...
 
-    def begin(self, utterance: int, start: int) -> None:
-        """A segment has opened at sample ``start``. Returns at once."""
+    def begin(self, utterance: int, start: int, *, live: bool = False) -> None:
+        """A segment has opened at sample ``start``. Returns at once.
+
+        Args:
+            utterance: Its number.
+            start: Of the segment.
+            live: Whether it may go without words where there is too much to do.
+        """
         ...
 
     def feed(self, samples: Samples) -> None:

@@ -24,6 +24,7 @@ from monitor.publish.jsonl import OutputSettings
 from monitor.publish.websocket import WebSocketSettings
 from monitor.recorder import RecordSettings
 from monitor.segmenter import SegmenterSettings
+from monitor.shedding import SheddingSettings
 from monitor.state import StateSettings
 from monitor.vad import VadSettings
 
@@ -93,6 +94,7 @@ class MonitorSettings:
     abstention: AbstentionSettings = field(default_factory=AbstentionSettings)
     state: StateSettings = field(default_factory=StateSettings)
     provisional: ProvisionalSettings = field(default_factory=ProvisionalSettings)
+    shedding: SheddingSettings = field(default_factory=SheddingSettings)
     memory: MemorySettings = field(default_factory=MemorySettings)
     journal: JournalSettings = field(default_factory=JournalSettings)
     record: RecordSettings = field(default_factory=RecordSettings)

@@ -59,6 +59,7 @@ from monitor.provisional import ProvisionalSchedule, ProvisionalSettings
 from monitor.publish.wire import WireEncoder
 from monitor.recorder import Recorder
 from monitor.segmenter import Segmenter
+from monitor.shedding import Shedding
 from monitor.state import EmotionState
 from stser_core.ensemble import Verdict
 
@@ -119,6 +120,7 @@ class Stream:
         state: The debounced emotion.
         abstention: When the label is ``uncertain``.
         provisional: When the emotion so far is said.
+        shedding: What is left out while live streams are late; of all streams.
         voice: Where the voice heard so far is kept; None for nowhere.
         recorder: Keeps the audio; None where nobody asked for that.
         started: What is announced first, of the ensemble's model.
@@ -136,6 +138,7 @@ class Stream:
         state: EmotionState,
         abstention: AbstentionSettings,
         provisional: ProvisionalSettings,
+        shedding: Shedding,
         voice: VoiceFile | None,
         recorder: Recorder | None = None,
         started: Callable[[ModelId], MonitorStarted],
@@ -151,6 +154,7 @@ class Stream:
         self._voice = voice
         self._recorder = recorder
         self._schedule = ProvisionalSchedule(provisional)
+        self._shedding = shedding
         self._provisional: asyncio.Task[None] | None = None
         self._started = started
         self._closed: asyncio.Queue[_ClosedSegment | None] = asyncio.Queue(PENDING_SEGMENTS)
@@ -300,7 +304,8 @@ class Stream:
             return
         if isinstance(audio, AudioGap):
             self._clock = audio.start + audio.length
-            self._lateness.forget()
+            if audio.reason != "backlog":
+                self._lateness.forget()
             self._dropped["samples"] += audio.length
             if audio.reason != "lost":  # which the source has told itself
                 self._dropped["gaps"] += 1
@@ -309,7 +314,7 @@ class Stream:
             if self._muted != (self._muted_at is not None):
                 await self._switch_mute(audio.start)
             self._clock = audio.start + len(audio.samples)
-            self._lateness.heard(self._clock, time.perf_counter())
+            self._note_lateness()
             if self._muted:
                 return
             await self._record(audio)
@@ -318,6 +323,12 @@ class Stream:
             await self._advance(output)
         if outputs and isinstance(outputs[-1], SpeechAudio):
             await self._say_so_far()
+
+    def _note_lateness(self) -> None:
+        now_s = time.perf_counter()
+        self._lateness.heard(self._clock, now_s)
+        if self._source.live:
+            self._shedding.note(self._lateness.of(self._clock, now_s), now_s)
 
     async def _record(self, frame: AudioFrame) -> None:
         if self._recorder is not None:
@@ -350,7 +361,7 @@ class Stream:
             case SpeechStarted(utterance=utterance, start=start):
                 self._inference.begin()
                 if self._transcriber is not None:
-                    self._transcriber.begin(utterance, start)
+                    self._transcriber.begin(utterance, start, live=self._source.live)
                 self._announce(SpeechBegan(utterance, start))
             case SpeechAudio(samples=samples):
                 self._throw_away()
@@ -373,6 +384,8 @@ class Stream:
             return
         segment = self._segmenter.so_far()
         if segment is None:
+            return
+        if self._source.live and self._shedding.leaves_out_provisional(time.perf_counter()):
             return
         verdict = self._inference.judge_so_far(self._inference.so_far())
         if verdict is not None:
@@ -452,7 +465,10 @@ class Stream:
         except EnsembleFaultError as error:
             verdict, trouble = Verdict.none(), str(error)
             logger.warning("an utterance has no verdict: %s", error)
-        return _Judgement(verdict, transcript, trouble, heard_s, time.perf_counter())
+        judged_s = time.perf_counter()
+        if self._source.live:
+            self._shedding.note(judged_s - heard_s, judged_s)
+        return _Judgement(verdict, transcript, trouble, heard_s, judged_s)
 
     async def _judge(self) -> None:
         """Closed segments in, in order; one utterance event out for each."""

@@ -112,7 +112,9 @@ def test_utterance_that_outgrows_the_backlog_is_given_up_whole_and_the_next_one_
         slow = transcriber.finish(17_600)
         engine.may_go_on.set()
         assert await slow is None
-        transcriber.begin(2, 32_000)
+        transcriber.begin(2, 24_000)
+        await transcriber.finish(24_000)  # behind all that waits
+        transcriber.begin(3, 32_000)
         transcriber.feed(silence(1.0))
         assert text(await transcriber.finish(48_000)) == "16000"
 
