@@ -64,7 +64,7 @@ def by_length(seconds: list[float], rounds: int) -> dict[float, dict[str, Cost]]
 
 
 def _ensembles() -> tuple[Stser, Stser]:
-    """Without and with the weight of each word, for which the sentence is read again without it."""
+    """Without and with the weight of each word, for which the sentence is read again without those that say most."""
     return Stser.load(explain_words=False), Stser.load()
 
 

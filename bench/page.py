@@ -93,7 +93,7 @@ def _utterance(section: Figures) -> list[str]:
             "From samples at 16 kHz, and for STSER the words (150 a minute), to a posterior; for the others "
             "to their features. The networks run in ONNX Runtime on one thread, with random weights of the "
             "real shape: a classifier on top would come in addition. The input of whisper-tiny is always "
-            "padded to 30 s. Ratios are to the first line."
+            "padded to 30 s. Which words weighed: of words that were met before. Ratios are to the first line."
         ),
         *_table(head, rows),
         f"![CPU against length]({PICTURES}-utterance.png)",

@@ -50,7 +50,7 @@ class EnsembleSettings:
     engine: Literal["onnx", "torch"] = "onnx"
     """ONNX Runtime, or PyTorch as the reference (needs the extra ``train``)."""
     explain_words: bool = True
-    """Reads each sentence again without each of its words, to say which weighed; False: all weigh the same."""
+    """Reads each sentence again without the words that say most, to say which weighed; False: all weigh the same."""
     hang_s: float = 10.0
     """An ensemble that is busy with one call for so long hangs, and a fresh one takes over."""
 

@@ -42,8 +42,6 @@ class TextScores:
     """``(batch, text)``."""
     logits: Floats
     """Of the text classifier, ``(batch, classes)``, not calibrated."""
-    weights: Floats
-    """Share of each token, ``(batch, tokens)``; 0 in the padding."""
 
 
 class Engine(Protocol):
@@ -88,7 +86,8 @@ class OnnxEngine:
         return SpeechScores(*self._run("speech", log_mel=log_mel, lengths=lengths))
 
     def text(self, ids: Integers, mask: Integers) -> TextScores:
-        return TextScores(*self._run("text", ids=ids, mask=mask))
+        representation, logits, _ = self._run("text", ids=ids, mask=mask)  # and the pooling
+        return TextScores(representation, logits)
 
     def bimodal(self, speech: Floats, text: Floats) -> Floats:
         (logits,) = self._run("bimodal", speech=speech, text=text)

@@ -13,18 +13,13 @@ from numpy.typing import NDArray
 from stser_core.adaptation import LogMelStatistics, normalise
 from stser_core.checkpoint import TOKENIZER, Manifest, ModelId, read_manifest
 from stser_core.engine import Engine, OnnxEngine, SpeechScores, TextScores
-from stser_core.explain import (
-    SALIENCE_HOP_MS,
-    Salience,
-    speech_salience,
-    word_groups,
-    word_salience,
-)
+from stser_core.explain import SALIENCE_HOP_MS, Salience, speech_salience
 from stser_core.features import LogMel, LogMelSettings
 from stser_core.modalities import Evidence, ModalityRegistry, WordTime
 from stser_core.novelty import NoveltyDetector
 from stser_core.posterior import EmotionPosterior, agreement, mean_posterior
-from stser_core.text import TextTokenizer, TokenisedText, pad_tokens
+from stser_core.text import TextTokenizer, TokenisedText, of_like_length, pad_tokens
+from stser_core.word_weights import ReadSentence, WordWeigher
 
 CLASSIFIERS: Final = ("speech", "text", "bimodal")
 """Every classifier, in the order of all mappings and events; further modalities come after them."""
@@ -111,7 +106,11 @@ class Stser:
         self._tokenizer = tokenizer
         novelty = manifest.description.novelty
         self._novelty = NoveltyDetector(novelty) if novelty is not None else None
-        self._explain_words = explain_words
+        self._weigher = (
+            WordWeigher(self._readable, lambda texts: self._text(texts).logits)
+            if explain_words
+            else None
+        )
         self._further = modalities if modalities is not None else ModalityRegistry()
 
     @classmethod
@@ -198,8 +197,15 @@ class Stser:
             {i: text for i, text in enumerate(texts) if text and speakers[i] & {"text", "bimodal"}}
         )
         fused = self._fuse(heard, read)
+        weighed = self._weigh(
+            {
+                i: ReadSentence(tuple(requests[i].words or ()), text, read[i].logits[0])
+                for i, text in enumerate(texts)
+                if text and i in read
+            }
+        )
         return [
-            self._verdict(request, heard.get(i), read.get(i), fused.get(i))
+            self._verdict(request, heard.get(i), read.get(i), fused.get(i), weighed.get(i, ()))
             for i, request in enumerate(requests)
         ]
 
@@ -209,6 +215,7 @@ class Stser:
         heard: SpeechScores | None,
         read: TextScores | None,
         fused: NDArray[np.float32] | None,
+        weighed: tuple[float, ...],
     ) -> Verdict:
         words = tuple(request.words or ())
         log_mel = request.log_mel if request.audible else None
@@ -225,23 +232,18 @@ class Stser:
             salience=Salience(
                 SALIENCE_HOP_MS,
                 self._moments(heard, log_mel) if heard and log_mel is not None else (),
-                self._weighed(words, read) if read else (),
+                weighed,
             ),
             novel=heard is not None and self._novel(log_mel),
         )
 
-    def _weighed(self, words: Sequence[str], read: TextScores) -> tuple[float, ...]:
-        """A share for each word: the sentence is read again without it."""
-        if not self._explain_words:
-            return tuple(np.full(len(words), 1 / len(words)).tolist())
-        groups = word_groups(len(words))
-        rests = [self._readable([*words[: g.start], *words[g.stop :]]) for g in groups]
-        texts = [rest for rest in rests if rest is not None]
-        without = np.full((len(groups), read.logits.shape[1]), np.nan, np.float32)
-        if texts:
-            left = [rest is not None for rest in rests]
-            without[left] = self._engine.text(*pad_tokens(texts)).logits
-        return word_salience(read.logits[0], without, groups)
+    def _weigh(self, sentences: Mapping[int, ReadSentence]) -> dict[int, tuple[float, ...]]:
+        """A share for each word, by request."""
+        if self._weigher is None:
+            lengths = {i: len(sentence.words) for i, sentence in sentences.items()}
+            return {i: (1 / n_words,) * n_words for i, n_words in lengths.items()}
+        shares = self._weigher.weigh([*sentences.values()])
+        return dict(zip(sentences, shares, strict=True))
 
     def _novel(self, log_mel: LogMel | None) -> bool:
         if log_mel is None or self._novelty is None:
@@ -288,18 +290,27 @@ class Stser:
         return frames
 
     def _read(self, texts: Mapping[int, TokenisedText]) -> dict[int, TextScores]:
-        """The text half, by request; each alone in its scores, without padding."""
+        """The text half, by request; each alone in its scores."""
         if not texts:
             return {}
-        scores = self._engine.text(*pad_tokens(list(texts.values())))
+        scores = self._text([*texts.values()])
         return {
             request: TextScores(
                 scores.representation[at : at + 1],
                 scores.logits[at : at + 1],
-                scores.weights[at : at + 1, : len(text.ids)],
             )
-            for at, (request, text) in enumerate(texts.items())
+            for at, request in enumerate(texts)
         }
+
+    def _text(self, texts: Sequence[TokenisedText]) -> TextScores:
+        """The text half on any texts, at least one, in as many calls as their lengths ask for."""
+        calls = of_like_length(texts)
+        scores = [self._engine.text(*pad_tokens([texts[at] for at in call])) for call in calls]
+        back = np.argsort(np.concatenate(calls))
+        return TextScores(
+            np.concatenate([each.representation for each in scores])[back],
+            np.concatenate([each.logits for each in scores])[back],
+        )
 
     def _fuse(
         self, heard: Mapping[int, SpeechScores], read: Mapping[int, TextScores]

@@ -33,7 +33,7 @@ class TorchEngine:
     def text(self, ids: Integers, mask: Integers) -> TextScores:
         read = self.model.tmodel(torch.from_numpy(ids), torch.from_numpy(mask))
         logits = self.model.text(read.representation)
-        return TextScores(read.representation.numpy(), logits.numpy(), read.weights.numpy())
+        return TextScores(read.representation.numpy(), logits.numpy())
 
     @torch.inference_mode()
     def bimodal(self, speech: Floats, text: Floats) -> Floats:

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stser_core.errors import CheckpointError
-from stser_core.text import TextTokenizer, pad_tokens, spoken_words
+from stser_core.text import (
+    PADDING,
+    TextTokenizer,
+    TokenisedText,
+    of_like_length,
+    pad_tokens,
+    spoken_words,
+)
 
 START, END = 2, 3
 
@@ -75,3 +82,14 @@ def test_a_file_that_is_no_tokenizer_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_tokenizer_of_another_vocabulary_is_refused(tokenizer_json: Path) -> None:
     with pytest.raises(CheckpointError, match="the tmodel knows 5"):
         TextTokenizer.load(tokenizer_json, 16, vocabulary=5)
+
+
+@given(st.lists(st.integers(2, 40), max_size=30))
+def test_texts_share_a_call_where_that_takes_little_padding(lengths: list[int]) -> None:
+    texts = [TokenisedText(np.zeros(length, np.int64), (-1,) * length) for length in lengths]
+    calls = of_like_length(texts)
+    assert sorted(at for call in calls for at in call) == list(range(len(texts)))
+    for call in calls:
+        longest = max(lengths[at] for at in call)
+        assert sum(longest - lengths[at] for at in call) <= PADDING
+    assert len(calls) <= len(set(lengths))
