@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 
 from bench.machine import describe_machine
-from bench.realtime import InRealTime, Stopwatch, live_pipeline
+from bench.realtime import Stopwatch, live_pipeline
 from config.loader import build
 from monitor.assembly import DEMO
 from monitor.cli import leave_what_is_loaded
@@ -30,6 +30,7 @@ from monitor.events import (
     Samples,
 )
 from monitor.settings import MonitorSettings
+from tests.support.realtime import InRealTime
 
 RESULTS: Final = Path(__file__).parents[1] / "docs" / "results"
 GOALS_MS: Final = {"voice alone": 5.0, "with the embedded recogniser": 30.0}

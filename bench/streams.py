@@ -24,11 +24,12 @@ import numpy as np
 
 from bench.audio import recording
 from bench.program import resident_mb
-from bench.realtime import InRealTime, Stopwatch, live_pipeline
+from bench.realtime import Stopwatch, live_pipeline
 from config.loader import build
 from monitor.cli import leave_what_is_loaded
 from monitor.events import SAMPLE_RATE_HZ, UtteranceEmotion
 from monitor.settings import MonitorSettings
+from tests.support.realtime import InRealTime
 
 LIMIT_MS: Final = 50.0
 WARM_UP_S: Final = 3.0

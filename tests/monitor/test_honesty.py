@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
 
 from config.loader import build
 from monitor.assembly import Assembly, assemble
-from monitor.events import FRAME_SAMPLES, SAMPLE_RATE_HZ, AudioFrame, Samples, WireEvent
+from monitor.events import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples, WireEvent
 from monitor.lateness import Lateness
 from monitor.settings import MonitorSettings
 from tests.monitor.test_pipeline import Notebook, run
+from tests.support.realtime import InRealTime
 from tests.support.speech import silence, spoken, write_wav
 
 HAPPY = spoken("i am so happy today", before_s=1.0, after_s=1.0)
@@ -101,39 +100,6 @@ def test_angry_words_in_a_calm_voice_are_judged_less_surely_than_sad_words_in_a_
     assert heard(tmp_path, sad, **bound)[0]["abstained"] == []
 
 
-class Live:
-    """A recording as a microphone gives it: in real time."""
-
-    name = "recording"
-    live = True
-
-    def __init__(self, samples: Samples) -> None:
-        self._samples = samples
-        self.began_s = 0.0
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
-
-    async def __aiter__(self) -> AsyncIterator[AudioFrame]:
-        self.began_s = time.perf_counter()
-        for start in range(0, len(self._samples) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
-            # Not the wait for an event: this is the pace of the audio itself.
-            due_s = self.began_s + (start + FRAME_SAMPLES) / SAMPLE_RATE_HZ
-            await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
-            yield AudioFrame(start, self._samples[start : start + FRAME_SAMPLES])
-
-    def stop(self) -> None:
-        return None
-
-
 class Stamped(Notebook):
     """Notes by an outside clock when each utterance is handed over."""
 
@@ -149,7 +115,7 @@ class Stamped(Notebook):
 
 def test_total_latency_is_the_time_that_an_outside_clock_measures(tmp_path: Path) -> None:
     parts = assembled(tmp_path, HAPPY, asr__enabled=False)
-    source, stamped = Live(HAPPY), Stamped()
+    source, stamped = InRealTime(HAPPY), Stamped()
     pipeline = parts.pipeline
     parts.streams[0]._source, pipeline._publishers = source, [stamped]
     asyncio.run(pipeline.run())

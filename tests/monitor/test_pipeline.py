@@ -11,8 +11,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,27 +43,17 @@ from monitor.replay import FileSource
 from monitor.segmenter import Segmenter
 from monitor.settings import MonitorSettings
 from stser_core.ensemble import Stser
+from tests.support.realtime import AlwaysOpen
 from tests.support.speech import silence, spoken, write_wav
 
 Event = dict[str, Any]
 
 
-class Notebook:
+class Notebook(AlwaysOpen):
     """A publisher that keeps what it is given."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
 
     def publish(self, event: WireEvent) -> None:
         self.events.append(json.loads(event.body))
