@@ -19,11 +19,7 @@ MAY_IMPORT = {
 ONLY_HOME = {
     "sounddevice": {"monitor/portaudio.py"},
     # Twice, because training hears corpora as the monitor hears people, and neither imports the other.
-    "vosk": {
-        "monitor/vosk_engine.py",
-        "training/transcripts.py",
-        "training/recogniser/evaluation.py",
-    },
+    "vosk": {"monitor/vosk_engine.py", "training/transcripts.py"},
     # ... and the client, which is for other programs
     "websockets": {
         *("monitor/publish/websocket.py", "monitor/publish/connection.py"),

@@ -11,11 +11,12 @@ import dataclasses
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,41 @@ def model_digest(folder: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+class VoskModel:
+    """A loaded model that hears an utterance as the monitor hears a live segment.
+
+    Raises:
+        TrainingError: Vosk cannot use the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import vosk
+
+        vosk.SetLogLevel(-1)
+        self.folder: Final = folder
+        began_s = time.perf_counter()
+        try:
+            self._model = vosk.Model(str(folder))
+            self.load_s: Final = time.perf_counter() - began_s
+            vosk.KaldiRecognizer(self._model, float(SAMPLE_RATE_HZ))
+        except (Exception, SystemExit) as error:
+            # Vosk raises a bare Exception, and for some faults exits.
+            raise TrainingError(f"{folder}: Vosk cannot use this model.") from error
+
+    def recognise(self, samples: NDArray[np.float32]) -> Heard:
+        """All words of an utterance, float32 ``(samples,)`` at 16 kHz; ``[unk]`` is left out, as the monitor does."""
+        import vosk
+
+        recogniser = vosk.KaldiRecognizer(self._model, float(SAMPLE_RATE_HZ))
+        recogniser.SetWords(True)
+        pcm = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
+        words: list[HeardWord] = []
+        for start in range(0, len(pcm), BLOCK_SAMPLES):
+            if recogniser.AcceptWaveform(pcm[start : start + BLOCK_SAMPLES].tobytes()):
+                words += _words(recogniser.Result())
+        return (*words, *_words(recogniser.FinalResult()))
+
+
 class Recogniser:
     """A Vosk model with a memory on disk.
 
@@ -105,7 +141,7 @@ class Recogniser:
         self.name = folder.name
         self.digest = model_digest(folder)
         self._folder = folder
-        self._model: Any = None  # loaded for the first audio that is not in the cache
+        self._model: VoskModel | None = None  # loaded for the first audio that is not in the cache
         parts = (self.digest, BLOCK_SAMPLES, PRE_ROLL_S, TAIL_S)
         key = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
         self._memory = cache / f"transcripts-{key}.jsonl"
@@ -121,31 +157,13 @@ class Recogniser:
         content = hashlib.sha256(audio.read_bytes()).hexdigest()
         if content not in self._heard:
             samples = trim(load_audio(audio, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
-            self._heard[content] = self._recognise(samples)
+            self._model = self._model or VoskModel(self._folder)
+            self._heard[content] = self._model.recognise(samples)
             self._memory.parent.mkdir(parents=True, exist_ok=True)
             line = [content, [dataclasses.astuple(word) for word in self._heard[content]]]
             with self._memory.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         return self._heard[content]
-
-    def _recognise(self, samples: NDArray[np.float32]) -> Heard:
-        import vosk
-
-        if self._model is None:
-            vosk.SetLogLevel(-1)
-        try:
-            self._model = self._model or vosk.Model(str(self._folder))
-            recogniser = vosk.KaldiRecognizer(self._model, float(SAMPLE_RATE_HZ))
-        except (Exception, SystemExit) as error:
-            # Vosk raises a bare Exception, and for some faults exits.
-            raise TrainingError(f"{self._folder}: Vosk cannot use this model.") from error
-        recogniser.SetWords(True)
-        pcm = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
-        words: list[HeardWord] = []
-        for start in range(0, len(pcm), BLOCK_SAMPLES):
-            if recogniser.AcceptWaveform(pcm[start : start + BLOCK_SAMPLES].tobytes()):
-                words += _words(recogniser.Result())
-        return (*words, *_words(recogniser.FinalResult()))
 
 
 def _words(result: str) -> Iterator[HeardWord]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,33 +9,18 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import vosk
 from numpy.typing import NDArray
 
-from stser_core.audio import float_to_pcm16
-from training.errors import TrainingError
 from training.recogniser.features import SAMPLE_RATE_HZ
-from training.recogniser.language_model import UNKNOWN
 from training.recogniser.sentences import Sentence
+from training.transcripts import VoskModel
 
-BLOCK: Final = SAMPLE_RATE_HZ // 10
-"""Samples handed over at a time, as the monitor does."""
 BEFORE_S, AFTER_S = 0.4, 0.6
 """Quiet room around each utterance, as a segment of the monitor has."""
 LEVEL_DBFS, ROOM_DBFS = -24.0, -70.0
 CONFIDENCE_BINS: Final = 10
 
 Samples = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class HeardWord:
-    """A word of a transcript."""
-
-    word: str
-    conf: float
-    start_s: float
-    end_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +71,15 @@ class Score:
         return float(np.sum(gaps))
 
 
-class Recogniser:
-    """A Vosk model.
+class Recogniser(VoskModel):
+    """A model and what it costs to hold.
 
     Raises:
         TrainingError: Vosk cannot load the folder.
     """
 
     def __init__(self, folder: Path) -> None:
-        vosk.SetLogLevel(-1)
-        begun = time.perf_counter()
-        try:
-            self._model = vosk.Model(str(folder))
-        except Exception as error:
-            raise TrainingError(f"{folder}: Vosk cannot load this model ({error}).") from error
-        self.load_s = time.perf_counter() - begun
-        self.folder = folder
+        super().__init__(folder)
         self.words = frozenset(
             line.split()[0]
             for line in (folder / "graph" / "words.txt").read_text("utf-8").splitlines()
@@ -111,24 +88,6 @@ class Recogniser:
     @property
     def size_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
-
-    def recognise(self, samples: Samples) -> list[HeardWord]:
-        """All words of an utterance, ``[unk]`` left out as the monitor does."""
-        recogniser = vosk.KaldiRecognizer(self._model, float(SAMPLE_RATE_HZ))
-        recogniser.SetWords(True)
-        pcm = float_to_pcm16(samples)
-        results = [
-            recogniser.Result()
-            for start in range(0, len(pcm), BLOCK)
-            if recogniser.AcceptWaveform(pcm[start : start + BLOCK].tobytes())
-        ]
-        results.append(recogniser.FinalResult())
-        return [
-            HeardWord(word["word"], word["conf"], word["start"], word["end"])
-            for result in results
-            for word in json.loads(result).get("result", [])
-            if word["word"] != UNKNOWN
-        ]
 
 
 def in_quiet_room(samples: Samples, rng: np.random.Generator) -> Samples:
@@ -160,7 +119,9 @@ def score(recogniser: Recogniser, utterances: Iterable[Spoken], seed: int = 0) -
             one.exact += errors == 0
             one.audio_s += len(samples) / SAMPLE_RATE_HZ
             one.work_s += work_s
-            one.confidences += [(word.conf, ok) for word, ok in zip(heard, right, strict=True)]
+            one.confidences += [
+                (word.confidence, ok) for word, ok in zip(heard, right, strict=True)
+            ]
     return scores
 
 
