@@ -9,7 +9,8 @@ AUDITORS := uv==0.13.9 pip-audit==2.10.1 bandit==1.9.4
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 RUN_PACKAGES := libportaudio2
 RECOGNISER_PACKAGES := libfst-tools flite espeak-ng festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts
-TEST_PACKAGES := libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto mosquitto-clients openssl sox ffmpeg chromium $(RECOGNISER_PACKAGES)
+TEST_PACKAGES := libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils libasound2-dev gcc libc6-dev \
+	mosquitto mosquitto-clients openssl sox ffmpeg chromium $(RECOGNISER_PACKAGES)
 PINS := constraints.txt requirements.lock setup/build.lock
 SOURCES := $(shell git ls-files config stser_core monitor training 2>/dev/null)
 

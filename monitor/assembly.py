@@ -20,6 +20,7 @@ from monitor.commands import CommandDesk
 from monitor.errors import UsageError
 from monitor.events import ModelId, MonitorStarted
 from monitor.heard_voice import VoiceFile
+from monitor.held_devices import held_microphones
 from monitor.inference import EnsembleWorker
 from monitor.pipeline import Pipeline
 from monitor.portaudio import default_device
@@ -74,7 +75,12 @@ def choose_sources(
     if pace is not None:
         raise UsageError("--pace is for files: a microphone sets its own. Name one with --input.")
     chosen = settings.capture
-    if chosen.device is None and not chosen.wait_for_device and default_device() is None:
+    if (
+        chosen.device is None
+        and not chosen.wait_for_device
+        and default_device() is None
+        and not held_microphones()  # which is an error, and no reason for a demo
+    ):
         logger.info("No microphone found: playing the bundled recording at real-time pace instead.")
         return [FileSource(DEMO, "realtime")]
     several = len(chosen.devices) > 1

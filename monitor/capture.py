@@ -67,7 +67,8 @@ class CaptureSettings:
     backlog_ms: int = 2_000
     """Audio that may wait for a slow monitor; beyond it, all but the newest eighth is dropped."""
     wait_for_device: bool = False
-    """True waits for a microphone that is not there at the start; False ends with an error."""
+    """True waits at the start for a microphone that is not there, or that another program holds; False ends with an
+    error."""
     stalled_after_s: float = 2.0
     """A microphone that delivers nothing for so long is opened again."""
     quiet_after_s: float = 10.0
@@ -295,12 +296,17 @@ class DeviceSource:
     async def _find_again(self) -> int:
         """Open the device until it delivers; how many attempts it took, or 0 where told to stop."""
         attempts, wait_s = 0, RETRY_LEAST_S
+        reasons: set[str] = set()
         while not self._stopping.is_set():
             attempts += 1
-            with contextlib.suppress(CaptureError):
+            try:
                 # A device that is open, but stalled, is known by its silence only.
                 if await self._unless_stopped(self._reopen()) and await self._delivers():
                     return attempts
+            except CaptureError as error:
+                if str(error) not in reasons:  # each once: this may go on for days
+                    reasons.add(str(error))
+                    logger.info("%s: still away: %s", self.name, error)
             if await self._stops_within(wait_s):
                 break
             wait_s = min(2 * wait_s, RETRY_MOST_S)

@@ -107,7 +107,8 @@ def _add_input_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--wait-for-device",
         action="store_true",
-        help="wait for a microphone that is not there yet (default: end, or play the demo)",
+        help="wait for a microphone that is not there yet, or that another program holds "
+        "(default: end, or play the demo)",
     )
     group.add_argument(
         "-l", "--list-devices", action="store_true", help="list the microphones and exit"
@@ -282,16 +283,19 @@ def leave_what_is_loaded() -> None:
 
 
 def _list_devices() -> int:
+    from monitor.held_devices import held_microphones
     from monitor.portaudio import list_devices
 
-    devices = list_devices()
+    devices, held = list_devices(), held_microphones()
     for device in devices:
         mark = "*" if device.default else " "
         sys.stdout.write(
             f"{mark} {device.index:3d}  {device.name}  "
             f"({device.channels} ch, {device.sample_rate_hz} Hz)\n"
         )
-    if not devices:
+    for name in held:
+        sys.stdout.write(f"    -  {name}  (held by another program)\n")
+    if not devices and not held:
         sys.stderr.write("No microphone found. Plug one in, or try --input FILE.\n")
     return 0
 

@@ -26,8 +26,16 @@ from monitor.asr import find_model
 from monitor.assembly import DEMO, assemble, host_name, versions
 from monitor.capture import DeviceSource
 from monitor.commands import CommandDesk
-from monitor.errors import CaptureError, ModelError, MonitorError, PublishError, UsageError
+from monitor.errors import (
+    CaptureError,
+    DeviceHeldError,
+    ModelError,
+    MonitorError,
+    PublishError,
+    UsageError,
+)
 from monitor.events import SAMPLE_RATE_HZ, AudioFrame, AudioGap, DeviceLost, Samples
+from monitor.held_devices import held_microphones
 from monitor.portaudio import InputDevice, find_device, list_devices
 from monitor.publish.guard import is_loopback
 from monitor.publish.journal import Journal
@@ -46,6 +54,10 @@ SENTENCE: Final = (0.4, 3.6)
 NOISY_DBFS: Final = -40.0
 """A room louder than this hides soft speech."""
 WIDTH: Final = 100
+LET_GO: Final = (
+    "End the program that 'fuser -v /dev/snd/*' names, choose another microphone with --device, or have the "
+    "monitor wait with --wait-for-device. With an audio server (PipeWire, PulseAudio) programs share a microphone."
+)
 
 
 class Status(StrEnum):
@@ -168,8 +180,12 @@ def _devices(settings: MonitorSettings) -> Finding:
         devices = list_devices()
     except CaptureError as error:
         return _problem("devices", error, "Install PortAudio, then run this again.")
-    figures: dict[str, Any] = {"devices": [_device_figures(device) for device in devices]}
-    if not devices:
+    held = held_microphones()
+    figures: dict[str, Any] = {
+        "devices": [_device_figures(device) for device in devices],
+        "held": held,
+    }
+    if not devices and not held:
         return Finding(
             "devices",
             Status.PROBLEM,
@@ -181,10 +197,13 @@ def _devices(settings: MonitorSettings) -> Finding:
         )
     try:
         chosen = [find_device(choice, devices) for choice in settings.capture.devices]
+    except DeviceHeldError as error:
+        return replace(_problem("devices", error, LET_GO), figures=figures)
     except CaptureError as error:
         finding = _problem("devices", error, "Name one of these with --device.")
         return replace(finding, figures=figures)
-    text = "\n".join(_device_line(device, chosen) for device in devices)
+    lines = [_device_line(device, chosen) for device in devices]
+    text = "\n".join([*lines, *(f"{name}: held by another program" for name in held)])
     figures["chosen"] = [device.index for device in chosen]
     return Finding("devices", Status.OK, text, figures=figures)
 
@@ -308,6 +327,8 @@ async def _microphone(settings: MonitorSettings) -> Finding:
                             break
             except TimeoutError:
                 pass
+    except DeviceHeldError as error:
+        return _problem("microphone", error, LET_GO)
     except CaptureError as error:
         return _problem("microphone", error, "See --list-devices, and --device to choose one.")
     if not blocks:

@@ -4,6 +4,7 @@ MonitorError
 ├── OutOfMemoryError 1  more memory is held than the settings allow
 ├── UsageError     2  a flag, a setting or an input file that cannot be used
 ├── CaptureError   3  no audio device, or it failed
+│   └── DeviceHeldError
 ├── ModelError     4  the STSER checkpoint or the recogniser's model cannot be used
 └── PublishError   5  a port is taken, or a broker address cannot be used
 """
@@ -33,6 +34,10 @@ class CaptureError(MonitorError):
     """The audio device is unknown, cannot be opened or has failed."""
 
     exit_code = 3
+
+
+class DeviceHeldError(CaptureError):
+    """Another program holds the audio device, which no two can have at once."""
 
 
 class ModelError(MonitorError):

@@ -9,16 +9,21 @@ import atexit
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.errors import CaptureError
+from monitor.errors import CaptureError, DeviceHeldError
+from monitor.held_devices import REMEDY, held_microphones
 
 Post = Callable[[NDArray[np.float32], bool, float], None]
 """Takes a block, ``(samples, channels)``; whether audio was lost just before; and the driver's time of its
 first sample, 0 where it knows none."""
+
+
+UNAVAILABLE: Final = -9985
+"""PortAudio's code for a device that is busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ def find_device(choice: int | str | None, devices: list[InputDevice]) -> InputDe
     """The device meant by an index, a part of a name in any case, or None for the default.
 
     Raises:
+        DeviceHeldError: Another program holds it.
         CaptureError: None or several match; lists what there is.
     """
     if choice is None:
@@ -89,12 +95,30 @@ def find_device(choice: int | str | None, devices: list[InputDevice]) -> InputDe
             f"{choice!r} is part of several microphones' names: {_listed(found)}. "
             "Give more of the name, or the index."
         )
-    if not devices:
+    held = held_microphones()
+    meant = [name for name in held if _may_mean(choice, name)]
+    if meant:
+        raise _held_by_another(" and ".join(meant))
+    if not devices and not held:
         raise CaptureError(
             f"there is no {wanted}: this machine has no microphone at all. "
             "Plug one in, or use --input FILE."
         )
-    raise CaptureError(f"there is no {wanted}. There are: {_listed(devices)}.")
+    others = f" Held by other programs: {', '.join(held)}." if held else ""
+    raise CaptureError(f"there is no {wanted}. There are: {_listed(devices) or 'none'}.{others}")
+
+
+def _may_mean(choice: int | str | None, held: str) -> bool:
+    """Whether a device that is not listed may be the one that is wanted; an index could be any."""
+    if choice is None:
+        return True
+    # PortAudio calls a card 'USB Audio: - (hw:1,0)'; what comes before the colon is ALSA's name, too.
+    by_index = isinstance(choice, int) or choice.isdecimal()
+    return not by_index and str(choice).casefold().partition(":")[0] in held.casefold()
+
+
+def _held_by_another(name: str) -> DeviceHeldError:
+    return DeviceHeldError(f"{name}: another program holds the microphone. {REMEDY}")
 
 
 def _listed(devices: list[InputDevice]) -> str:
@@ -109,6 +133,7 @@ def find_again(
     An index may be another device's by now: the one that had it ``before`` is found by its name.
 
     Raises:
+        DeviceHeldError: Another program holds it.
         CaptureError: None or several match.
     """
     by_index = isinstance(choice, int) or (choice is not None and choice.isdecimal())
@@ -157,6 +182,7 @@ class Input:
             finished: Called there when no more blocks will come.
 
         Raises:
+            DeviceHeldError: Another program holds it.
             CaptureError: No such device, or it cannot be opened.
         """
         device = find_again(choice, before, list_devices())
@@ -176,9 +202,11 @@ class Input:
             self._stream.start()
         except (self._portaudio.PortAudioError, ValueError) as error:
             self.close()
+            if UNAVAILABLE in error.args:
+                raise _held_by_another(device.name) from error
             raise CaptureError(
-                f"{device.name}: the microphone cannot be opened ({error.args[0]}). Another "
-                "program may hold it; see --list-devices for others."
+                f"{device.name}: the microphone cannot be opened ({error.args[0]}). "
+                "See --list-devices for others, and --doctor for what is wrong."
             ) from error
         return device
 
