@@ -301,7 +301,8 @@ def _list_devices() -> int:
 
 
 def _examine(settings: MonitorSettings) -> int:
-    from monitor.doctor import as_json, examine, exit_code, page
+    from monitor.doctor.examination import examine
+    from monitor.doctor.finding import as_json, exit_code, page
 
     logging.getLogger().setLevel(logging.ERROR)  # the findings say it all
     if sys.stderr.isatty():

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitor.doctor import Finding, Status, exit_code, judged, page
+from monitor.doctor.finding import Finding, Status, exit_code, page
+from monitor.doctor.microphones import judged
 from monitor.events import Samples
 from monitor.settings import MonitorSettings
 from tests.support.broker import Mosquitto
