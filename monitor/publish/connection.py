@@ -8,8 +8,9 @@ import logging
 from dataclasses import dataclass
 
 from websockets.asyncio.server import ServerConnection
-from websockets.frames import CloseCode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
+from websockets.protocol import State
 
 from monitor.publish.guard import Guard
 
@@ -46,6 +47,14 @@ class Client:
         assert self.connection.request is not None
         return self.connection.request.path.partition("?")[2]
 
+    def write(self, frame: bytes) -> bool:
+        """Send a whole frame without waiting; False where it is not open, or has not taken all that was sent."""
+        transport = self.connection.transport
+        if self.connection.protocol.state is not State.OPEN or transport.get_write_buffer_size():
+            return False
+        transport.write(frame)
+        return True
+
     async def send(self, body: bytes) -> None:
         """Send one text frame.
 
@@ -77,6 +86,11 @@ class Client:
                     return
         await self.connection.close(CloseCode.POLICY_VIOLATION, "a token is needed")
         await self.connection.recv()  # raises ConnectionClosed
+
+
+def text_frame(body: bytes) -> bytes:
+    """A message as it goes over the wire, the same for all clients: none has extensions, such as compression."""
+    return Frame(Opcode.TEXT, body).serialize(mask=False)
 
 
 def only(request: Request, header: str) -> str | None:

@@ -8,18 +8,17 @@ other client waits for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from monitor.commands import CommandDesk, CommandError
 from monitor.events import WireEvent
-from monitor.publish.connection import Client, TookNothing
+from monitor.publish.connection import Client, TookNothing, text_frame
 from monitor.publish.guard import Guard
 from monitor.publish.journal import Journal
 from monitor.publish.outbox import Lost, Message, Outbox
@@ -40,21 +39,25 @@ class Subscriber:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     live: bool = False
     """True where it has had the past, and gets what happens."""
+    idle: bool = False
+    """True where it has had all until now, too: nothing waits for it or is being sent."""
     closed: bool = False
     """True where nothing more will come: it left, or the monitor ends."""
 
-    @property
-    def keeps_up(self) -> bool:
-        """True where it has had everything: nothing waits here or in the connection."""
-        transport = self.client.connection.transport
-        return not len(self.outbox) and not transport.get_write_buffer_size()
+    def take(self, frame: bytes) -> bool:
+        """Give it a frame at once; False where something before it waits, here or in the connection."""
+        return self.idle and self.client.write(frame)
 
     def put(self, message: Message) -> None:
         self.outbox.put(message)
-        self.news.set()
+        self._wake()
 
     def close(self) -> None:
         self.closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self.idle = False
         self.news.set()
 
 
@@ -141,9 +144,9 @@ class EventsEndpoint:
         subscription = subscriber.subscription
         while "audio.level" in subscription.kinds:
             await asyncio.sleep(LEVEL_EVERY_S)
-            for level in self._levels() if subscriber.live and subscriber.keeps_up else ():
+            for level in self._levels() if subscriber.idle else ():
                 if subscription.wants(level.kind, stream_of(level.source)):
-                    await subscriber.client.send(level.body)
+                    subscriber.take(text_frame(level.body))
 
     async def _send_past(self, subscriber: Subscriber) -> None:
         """What the subscriber has missed; it is live when there is no more."""
@@ -211,15 +214,12 @@ class EventsEndpoint:
         subscriber.close()
 
 
-def _deliver(message: Message, subscribers: Sequence[Subscriber]) -> None:
-    """At once to those who have had everything before, at a third of the cost; to the others by their outboxes."""
-    prompt: list[ServerConnection] = []
+def _deliver(message: Message, subscribers: Iterable[Subscriber]) -> None:
+    """At once, in one frame for all, to those who have had everything before; to the others by their outboxes."""
+    frame = text_frame(message.body)
     for subscriber in subscribers:
-        if subscriber.keeps_up:
-            prompt.append(subscriber.client.connection)
-        else:
+        if not subscriber.take(frame):
             subscriber.put(message)
-    broadcast(prompt, message.body.decode())
 
 
 async def _send_events(subscriber: Subscriber) -> None:
@@ -231,6 +231,7 @@ async def _send_events(subscriber: Subscriber) -> None:
             await subscriber.client.send(body)
         if subscriber.closed:
             return
+        subscriber.idle = True
         subscriber.news.clear()
         await subscriber.news.wait()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Self
 from urllib.parse import parse_qs
 
@@ -28,6 +29,7 @@ class Subscription:
     Of streams that are not here it gets whatever comes from now on."""
 
     @classmethod
+    @lru_cache(maxsize=256)
     def from_query(cls, query: str) -> Self:
         """Read ``types=a,b&stream=c,d&transcript=0&since=SEQUENCE,d:SEQUENCE``; each may be left out.
 

@@ -16,9 +16,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from websockets.protocol import State
 
 from monitor.commands import Command, CommandDesk, Mark
-from tests.monitor.publish.test_websocket import port_of, serving, stuck_client
+from tests.monitor.publish.test_websocket import port_of, serving, stuck_client, subscribed
+from tests.support.happenings import numbered
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 HANDSHAKE = (
@@ -219,6 +221,25 @@ def test_close_without_a_code_is_answered_without_one() -> None:
         assert await client.closed_with() == 0
 
     talk(conversation)
+
+
+def test_event_while_the_monitor_says_goodbye_does_not_follow_the_close() -> None:
+    async def main() -> None:
+        async with serving() as publisher, raw_client(port_of(publisher)) as client:
+            await subscribed(publisher)
+            (subscriber,) = publisher._events.subscribers
+            connection = subscriber.client.connection
+            closing = asyncio.create_task(connection.close())
+            await asyncio.sleep(0)
+            assert connection.state is State.CLOSING
+            (event,) = numbered(1)
+            publisher.publish(event)
+            assert await client.closed_with() == 1000
+            client.send(frame(CLOSE, b"\x03\xe8"))
+            assert await client.reader.read() == b""
+            await closing
+
+    asyncio.run(main())
 
 
 def test_binary_message_is_no_command_and_harms_nobody() -> None:
