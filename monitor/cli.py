@@ -20,7 +20,7 @@ import config
 from config.loader import SettingsError, build, load
 from monitor.errors import ModelError, MonitorError, OutOfMemoryError, UsageError
 from monitor.logs import configure_logging
-from monitor.memory import MemoryWatch
+from monitor.memory import MemoryWatch, ran_out
 from monitor.service import Service
 from monitor.settings import MOVED, MonitorSettings
 from stser_core.errors import CheckpointError
@@ -31,6 +31,11 @@ EPILOG = """\
 Standard output carries events only; everything else goes to standard error.
 Exit codes: 0 orderly, 1 memory limit, 2 usage, settings or input file, 3 audio device, 4 model, 5 broker or port.
 """
+
+NO_MEMORY = (
+    "the system gives this process no more memory. Everything announced is in the journal, if there is one. Raise the "
+    "limit that it runs under, or hear fewer streams; with memory.limit_mb below it, what can be left out is, first."
+)
 
 FLAG_SETTINGS = {
     "device": "capture.device",
@@ -259,14 +264,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _examine(settings)
         gc.disable()  # until ready: little of what is loaded is ever garbage
         return asyncio.run(_run(settings, flags))
-    except MonitorError as error:
-        sys.stderr.write(f"stser-monitor: {error}\n")
-        return error.exit_code
-    except CheckpointError as error:
-        sys.stderr.write(f"stser-monitor: {error}\n")
-        return ModelError.exit_code
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if ran_out(error):
+            sys.stderr.write(f"stser-monitor: {NO_MEMORY}\n")
+            return OutOfMemoryError.exit_code
+        if isinstance(error, MonitorError | CheckpointError):
+            sys.stderr.write(f"stser-monitor: {error}\n")
+            return getattr(error, "exit_code", ModelError.exit_code)
+        raise
 
 
 def leave_what_is_loaded() -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import gc
 import logging
 import os
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from monitor.errors import OutOfMemoryError
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +35,41 @@ class MemorySettings:
             raise ValueError(
                 f"memory.limit_mb ({self.limit_mb:g}) must be 0 or from 50 to 1000000: the models alone take 50."
             )
+
+
+LIMITS: Final = (
+    (resource.RLIMIT_AS, "address space", "ulimit -v", "LimitAS", 600),
+    (resource.RLIMIT_DATA, "data", "ulimit -d", "LimitDATA", 350),
+)
+"""What the system may limit, how it is called, and the MB that one stream with the embedded recogniser needs of it."""
+
+
+def check_limits() -> None:
+    """See that the system's limits leave what loading the models takes.
+
+    Raises:
+        OutOfMemoryError: They do not; says which, and how to bound memory instead.
+    """
+    for number, what, command, unit, needed_mb in LIMITS:
+        limit, _ = resource.getrlimit(number)
+        if limit != resource.RLIM_INFINITY and limit < needed_mb << 20:
+            raise OutOfMemoryError(
+                f"this process may have {limit >> 20} MB of {what} ({command}, or {unit} of its unit), and needs "
+                f"{needed_mb}, most of which it never touches. Lift that limit; what bounds memory that is really held "
+                "is memory.limit_mb, or MemoryMax of the unit."
+            )
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error, or one that is part of it or led to it, is that there was no memory."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(ran_out(part) for part in error.exceptions)
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    told = ("bad_alloc", "failed to map segment", "annot allocate memory", "can't start new thread")
+    if isinstance(error, MemoryError) or any(words in str(error) for words in told):
+        return True
+    return error.__cause__ is not None and ran_out(error.__cause__)
 
 
 def held_mb() -> float:

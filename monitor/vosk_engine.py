@@ -177,7 +177,7 @@ class SharedVosk:
         """Begin to load a model beside whatever else is being loaded. A failure is the first stream's to tell."""
 
         def load() -> None:
-            with contextlib.suppress(ModelError):
+            with contextlib.suppress(Exception):
                 self.load(folder)
 
         threading.Thread(target=load, name="stser-asr-load", daemon=True).start()

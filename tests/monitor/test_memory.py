@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from monitor.assembly import DEMO
-from monitor.memory import LOOKS_TO_SHED, MemorySettings, MemoryWatch, held_mb
+from monitor.errors import ModelError
+from monitor.memory import LOOKS_TO_SHED, MemorySettings, MemoryWatch, held_mb, ran_out
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,6 +45,16 @@ def test_what_is_held_is_what_the_system_says() -> None:
     block = bytearray(50_000_000)
     assert 45 < held_mb() - before < 60
     del block
+
+
+def test_lack_of_memory_is_seen_in_what_it_has_led_to_and_in_nothing_else() -> None:
+    disguised = ModelError("it may be damaged")
+    disguised.__cause__ = OSError("libvosk.so: failed to map segment from shared object")
+    for error in (MemoryError(), OSError(errno.ENOMEM, "no"), disguised):
+        assert ran_out(error)
+        assert ran_out(ExceptionGroup("streams", [ValueError(), error]))
+    for error in (ValueError(), OSError(errno.ENOSPC, "full"), ModelError("damaged")):
+        assert not ran_out(error)
 
 
 def test_limit_that_the_models_alone_would_pass_is_refused() -> None:
