@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bench.soak import soak
+from bench.soak.run import soak
 
 
 def test_every_segment_gap_and_descriptor_is_accounted_for_under_faults() -> None:
