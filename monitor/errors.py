@@ -1,7 +1,7 @@
 """Every exception that ``monitor`` raises on purpose, with the exit code each ends the program with.
 
 MonitorError
-├── OutOfMemoryError 1  more memory is held than the settings allow
+├── OutOfMemoryError 1  more memory is held than the settings allow, or the system gives less than is needed
 ├── UsageError     2  a flag, a setting or an input file that cannot be used
 ├── CaptureError   3  no audio device, or it failed
 │   └── DeviceHeldError
@@ -21,7 +21,8 @@ class MonitorError(Exception):
 
 
 class OutOfMemoryError(MonitorError):
-    """More memory is held than ``memory.limit_mb`` allows, although what can be shed was."""
+    """More memory is held than ``memory.limit_mb`` allows, although what can be shed was; or the system gives less
+    than is needed."""
 
 
 class UsageError(MonitorError):
