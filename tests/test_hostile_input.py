@@ -11,7 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.fuzz import COSTLY, NESTED, TARGETS, Program, attack, clean_up, mutated, seeds_of
+from bench.fuzz.attack import attack
+from bench.fuzz.mutation import mutated
+from bench.fuzz.port import Program
+from bench.fuzz.seeds import NESTED, seeds_of
+from bench.fuzz.targets import COSTLY, TARGETS, clean_up
 
 QUICK = settings(
     max_examples=60,
