@@ -7,8 +7,6 @@ import random
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import soundfile
@@ -27,9 +25,10 @@ from monitor.events import (
     Segment,
 )
 from monitor.segmenter import Segmenter
+from tests.support.realtime import AlwaysOpen
 
 
-class MixedAudio:
+class MixedAudio(AlwaysOpen):
     """Endless audio and faults, the same from the same seed. It waits for its consumer."""
 
     live = False
@@ -45,17 +44,6 @@ class MixedAudio:
         self.clock = 0
         self.faults: Counter[str] = Counter()
         self.scenes: Counter[str] = Counter()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
 
     def stop(self) -> None:
         self._stopped = True

@@ -8,17 +8,17 @@ import json
 import random
 from collections import Counter
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from monitor.events import WireEvent
+from tests.support.realtime import AlwaysOpen
 
 
 @dataclass
-class Ledger:
+class Ledger(AlwaysOpen):
     """A publisher that counts what it is given."""
 
     kinds: Counter[str] = field(default_factory=Counter)
@@ -30,17 +30,6 @@ class Ledger:
     latencies: list[list[float]] = field(default_factory=list)
     """Of asr and inference, milliseconds, by window."""
     _utterances: Counter[str] = field(default_factory=Counter)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
 
     def publish(self, event: WireEvent) -> None:
         if not event.sequence:  # said in passing
