@@ -16,6 +16,7 @@ from typing import Final, Self, TypeVar
 
 import numpy as np
 
+from monitor.errors import ModelError
 from monitor.events import SAMPLE_RATE_HZ, Samples, Transcript
 from monitor.shedding import Shedding
 from monitor.vosk_engine import BLOCK_SAMPLES, Engine, SharedVosk, VoskEngine
@@ -56,6 +57,8 @@ class AsrSettings:
     """Where audio is live, an utterance whose words are not known so long after its end is judged without them."""
     hang_s: float = 10.0
     """A recogniser that is busy with 100 ms of audio for so long hangs, and a fresh one takes over."""
+    load_s: float = 120.0
+    """A model that is not loaded after so long is given up, and the start with it."""
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.backlog_s <= 300.0:
@@ -72,6 +75,11 @@ class AsrSettings:
             raise ValueError(
                 f"asr.hang_s ({self.hang_s:g}) must lie between 1 and 600: less takes a busy machine for a "
                 "recogniser that hangs, more leaves utterances waiting for words that never come."
+            )
+        if not 1.0 <= self.load_s <= 3_600.0:
+            raise ValueError(
+                f"asr.load_s ({self.load_s:g}) must lie between 1 and 3600: less takes a slow disk for a "
+                "recogniser that hangs, more keeps whoever started the monitor waiting for nothing."
             )
         if not self.models_url.startswith(("https://", "http://")):
             raise ValueError(
@@ -127,6 +135,7 @@ class VoskTranscriber:
         self._shedding = shedding if shedding is not None else Shedding()
         self._limit = round(settings.backlog_s * SAMPLE_RATE_HZ)
         self._late_s = settings.late_s
+        self._load_s = settings.load_s
         blocks = self._limit // BLOCK_SAMPLES
         self._worker = NativeWorker(
             "stser-asr",
@@ -155,7 +164,15 @@ class VoskTranscriber:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        await self._worker.start()
+        try:
+            async with asyncio.timeout(self._load_s):
+                await self._worker.start()
+        except TimeoutError as error:
+            raise ModelError(
+                f"{self._model.name}: not loaded after asr.load_s ({self._load_s:g}) seconds. It hangs, as it "
+                "does where there is too little memory, or the disk is slow: raise the limit, or leave the recogniser "
+                "out with --no-asr."
+            ) from error
         return self
 
     async def __aexit__(

@@ -253,6 +253,7 @@ def test_leaving_does_not_wait_for_audio_that_nobody_asks_about() -> None:
     ("settings", "message"),
     [
         ({"late_s": 0.0}, r"asr.late_s \(0\) must lie between 0.1 and 300"),
+        ({"load_s": 0.5}, r"asr.load_s \(0.5\) must lie between 1 and 3600"),
         ({"hang_s": 0.5}, r"asr.hang_s \(0.5\) must lie between 1 and 600"),
         ({"backlog_s": 0.5}, r"asr.backlog_s \(0.5\) must lie between 1 and 300"),
         ({"models_url": "ftp://host"}, r"asr.models_url \(ftp://host\) must start with https"),

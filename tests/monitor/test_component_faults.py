@@ -19,6 +19,7 @@ import pytest
 
 from monitor.asr import AsrSettings, VoskEngine, VoskTranscriber, find_model
 from monitor.assembly import Assembly
+from monitor.errors import ModelError
 from monitor.events import Samples, Transcript
 from monitor.inference import EnsembleWorker
 from stser_core.ensemble import Request, Stser, Verdict
@@ -55,6 +56,19 @@ def with_recogniser(talk: Path, engine: type[VoskEngine]) -> Notebook:
     model, settings = find_model("vosk-tiny-en"), AsrSettings(hang_s=1.0)
     parts.streams[0]._transcriber = VoskTranscriber(model, settings, load=engine)
     return heard(parts)
+
+
+def test_a_recogniser_that_never_loads_is_given_up_with_the_start(talk: Path) -> None:
+    class NeverLoads(VoskEngine):
+        def __init__(self, folder: Path) -> None:
+            never.wait()
+            super().__init__(folder)
+
+    parts = assembled(talk)
+    model, settings = find_model("vosk-tiny-en"), AsrSettings(load_s=1.0)
+    parts.streams[0]._transcriber = VoskTranscriber(model, settings, load=NeverLoads)
+    with pytest.raises(ModelError, match=r"not loaded after asr\.load_s \(1\) seconds"):
+        heard(parts)
 
 
 def with_ensemble(parts: Assembly, classify: type[Stser]) -> Assembly:
