@@ -39,7 +39,7 @@ GOALS_MS: Final = {"voice alone": 5.0, "with the embedded recogniser": 30.0}
 
 def measure(samples: Samples, *, asr: bool, lead_ms: int | None = None) -> dict[str, float]:
     """Milliseconds from the decision, and from the last word, to the event."""
-    given: dict[str, object] = {"asr.enabled": asr, "asr.model": "vosk-tiny-en"}
+    given: dict[str, object] = {"asr.enabled": asr, "asr.model": "stser-tiny-en"}
     if lead_ms is not None:
         given["segmenter.lead_ms"] = lead_ms
     source, stopwatch = InRealTime(samples), Stopwatch()

@@ -214,7 +214,7 @@ def _run(streams: int, seconds: float, seed: int, *, asr: bool) -> Figures:
         MonitorSettings,
         overrides={
             "asr.enabled": asr,
-            "asr.model": "vosk-tiny-en",
+            "asr.model": "stser-tiny-en",
             "websocket.enabled": False,
             "journal.path": "off",
             "stream": tuple(f"mic-{number}" for number in range(streams)),

@@ -25,7 +25,7 @@ from monitor.vosk_model import find_model
 
 MONITOR: Final = (sys.executable, "-m", "monitor")
 BARE_VOSK: Final = (sys.executable, "-m", "bench.program")
-MODEL: Final = "vosk-tiny-en"
+MODEL: Final = "stser-tiny-en"
 VOSK_BLOCK: Final = 4_000
 """Samples at a time in Vosk's example."""
 

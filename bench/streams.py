@@ -61,7 +61,7 @@ def run(n_streams: int, *, asr: bool, seconds: float) -> Trial:
     """One trial in this process."""
     settings = build(
         MonitorSettings,
-        overrides={"asr.enabled": asr, "asr.model": "vosk-tiny-en", "journal.path": "off"},
+        overrides={"asr.enabled": asr, "asr.model": "stser-tiny-en", "journal.path": "off"},
     )
     samples, stopwatch = recording(), Stopwatch()
     draw = np.random.default_rng(0)

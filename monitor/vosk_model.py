@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 MODELS_URL: Final = "https://alphacephei.com/vosk/models"
 """Where the Vosk project publishes its models, each as ``NAME.zip``."""
 
-EMBEDDED: Final = Path(__file__).parent / "recogniser" / "vosk-tiny-en"
+EMBEDDED: Final = Path(__file__).parent / "recogniser" / "stser-tiny-en"
 """The model in the package; its folder's name is its name."""
 
 ENVIRONMENT: Final = "STSER_VOSK_MODEL"
@@ -37,7 +37,7 @@ ENVIRONMENT: Final = "STSER_VOSK_MODEL"
 SUGGESTED: Final = "vosk-model-small-en-us-0.15"
 
 EMBEDDED_NOTICE: Final = (
-    "Recogniser: the embedded English model (3,000 words). A full model recognises far more: "
+    "Recogniser: the embedded English model (12,000 words). A full model recognises far more: "
     f"--vosk-model {SUGGESTED} fetches one (40 MB) once."
 )
 

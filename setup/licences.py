@@ -39,9 +39,9 @@ BUILDING = (
 )
 BUNDLED = (
     (
-        "monitor/recogniser/vosk-tiny-en",
-        "Apache-2.0",
-        "made by this project; pronunciations of CMUdict, BSD-2-Clause",
+        "monitor/recogniser/stser-tiny-en",
+        "CC-BY-NC-SA-4.0",
+        "LICENSE-weights.md says why; pronunciations of CMUdict, BSD-2-Clause",
     ),
     ("stser_core/weights/stser-open", "CC-BY-NC-SA-4.0", "LICENSE-weights.md says why"),
     ("monitor/demo/conversation.flac", "Apache-2.0", "synthesised by flite"),

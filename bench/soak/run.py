@@ -106,7 +106,7 @@ def _assembled(folder: Path, sources: list[MixedAudio], *, recogniser: bool) -> 
     overrides: dict[str, Any] = {
         "websocket.port": 0,
         "journal.path": str(folder / "journal.db"),
-        "asr.model": "vosk-tiny-en",
+        "asr.model": "stser-tiny-en",
         "asr.enabled": recogniser,
         "asr.hang_s": HANG_S,
         "node": "soak",
@@ -122,7 +122,7 @@ def _assembled(folder: Path, sources: list[MixedAudio], *, recogniser: bool) -> 
     for stream, source in zip(parts.streams, sources, strict=True):
         stream._source = source
         if recogniser:
-            model = find_model("vosk-tiny-en")
+            model = find_model("stser-tiny-en")
             stream._transcriber = VoskTranscriber(model, settings.asr, load=load, turns=vosk.turns)
     return parts
 

@@ -50,7 +50,9 @@ class Client:
     def write(self, frame: bytes) -> bool:
         """Send a whole frame without waiting; False where it is not open, or has not taken all that was sent."""
         transport = self.connection.transport
-        if self.connection.protocol.state is not State.OPEN or transport.get_write_buffer_size():
+        if self.connection.protocol.state is not State.OPEN or transport.is_closing():
+            return False
+        if transport.get_write_buffer_size():
             return False
         transport.write(frame)
         return True

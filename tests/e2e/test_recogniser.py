@@ -43,7 +43,7 @@ def heard(outputs: list[SegmenterOutput], *, chunk: int | None = None) -> list[T
 
     async def main() -> list[Transcript | None]:
         answers = []
-        async with VoskTranscriber(find_model("vosk-tiny-en"), AsrSettings()) as transcriber:
+        async with VoskTranscriber(find_model("stser-tiny-en"), AsrSettings()) as transcriber:
             for output in outputs:
                 match output:
                     case SpeechStarted(utterance=utterance, start=start):

@@ -69,7 +69,7 @@ def with_transcriber(
 ) -> VoskTranscriber:
     """Run ``test`` with a started transcriber on ``engine``; returns it, closed."""
     settings = AsrSettings(backlog_s=backlog_s, late_s=late_s)
-    transcriber = VoskTranscriber(find_model("vosk-tiny-en"), settings, load=lambda _: engine)
+    transcriber = VoskTranscriber(find_model("stser-tiny-en"), settings, load=lambda _: engine)
 
     async def main() -> None:
         async with transcriber:
@@ -271,7 +271,7 @@ def test_setting_that_cannot_work_is_refused_by_name(
 
 @pytest.fixture(scope="module")
 def vosk_engine() -> VoskEngine:
-    return VoskEngine(find_model("vosk-tiny-en").path)
+    return VoskEngine(find_model("stser-tiny-en").path)
 
 
 def recognised(engine: VoskEngine, samples: Samples, *, start: int = 0) -> Transcript:
@@ -387,7 +387,7 @@ def test_word_outside_the_vocabulary_leaves_no_placeholder(vosk_engine: VoskEngi
 def test_model_for_another_sample_rate_fails_the_start_and_not_each_utterance(
     tmp_path: Path,
 ) -> None:
-    studio = shutil.copytree(find_model("vosk-tiny-en").path, tmp_path / "studio")
+    studio = shutil.copytree(find_model("stser-tiny-en").path, tmp_path / "studio")
     (studio / "conf" / "mfcc.conf").write_text(
         "--sample-frequency=44100\n--num-mel-bins=40\n--num-ceps=40\n"
     )
@@ -419,7 +419,7 @@ assert "requests" not in sys.modules
 assert vosk.requests.get.__module__ == "requests.api"
 assert sys.modules["requests"].get is vosk.requests.get
 """
-    model = find_model("vosk-tiny-en")
+    model = find_model("stser-tiny-en")
     subprocess.run([sys.executable, "-c", program, model.path], check=True, timeout=60)
 
 
@@ -435,7 +435,7 @@ def test_a_model_that_is_loaded_ahead_is_the_one_that_streams_get(
         original(self, folder, model)
 
     monkeypatch.setattr(VoskEngine, "__init__", counted)
-    shared, path = SharedVosk(), find_model("vosk-tiny-en").path
+    shared, path = SharedVosk(), find_model("stser-tiny-en").path
     shared.preload(path)
     assert shared.load(path).model is shared.load(path).model
     assert loaded == [path]

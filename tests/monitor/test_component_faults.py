@@ -53,7 +53,7 @@ def heard(parts: Assembly) -> Notebook:
 
 def with_recogniser(talk: Path, engine: type[VoskEngine]) -> Notebook:
     parts = assembled(talk)
-    model, settings = find_model("vosk-tiny-en"), AsrSettings(hang_s=1.0)
+    model, settings = find_model("stser-tiny-en"), AsrSettings(hang_s=1.0)
     parts.streams[0]._transcriber = VoskTranscriber(model, settings, load=engine)
     return heard(parts)
 
@@ -65,7 +65,7 @@ def test_a_recogniser_that_never_loads_is_given_up_with_the_start(talk: Path) ->
             super().__init__(folder)
 
     parts = assembled(talk)
-    model, settings = find_model("vosk-tiny-en"), AsrSettings(load_s=1.0)
+    model, settings = find_model("stser-tiny-en"), AsrSettings(load_s=1.0)
     parts.streams[0]._transcriber = VoskTranscriber(model, settings, load=NeverLoads)
     with pytest.raises(ModelError, match=r"not loaded after asr\.load_s \(1\) seconds"):
         heard(parts)

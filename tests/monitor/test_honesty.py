@@ -24,7 +24,7 @@ HAPPY = spoken("i am so happy today", before_s=1.0, after_s=1.0)
 
 def assembled(folder: Path, samples: Samples, **overrides: object) -> Assembly:
     """The monitor as it comes, but for what is named."""
-    fixed = {"websocket.enabled": False, "asr.model": "vosk-tiny-en"}
+    fixed = {"websocket.enabled": False, "asr.model": "stser-tiny-en"}
     given = {name.replace("__", "."): value for name, value in overrides.items()}
     settings = build(MonitorSettings, overrides={**fixed, **given})
     return assemble(settings, audio=[str(write_wav(folder / "heard.wav", samples))])

@@ -65,7 +65,7 @@ class Notebook(AlwaysOpen):
 def assembled(audio: Path, pace: Pace | None = None, **overrides: object) -> Assembly:
     # Whatever the weights make of a synthetic voice, the state shall follow it.
     bounds = {"abstention.min_confidence": 0.0, "abstention.min_agreement": 0.0}
-    fixed = {"websocket.enabled": False, "asr.model": "vosk-tiny-en"}
+    fixed = {"websocket.enabled": False, "asr.model": "stser-tiny-en"}
     given = {name.replace("__", "."): value for name, value in overrides.items()}
     settings = build(MonitorSettings, overrides={**bounds, **fixed, **given})
     return assemble(settings, audio=[str(audio)], pace=pace)
@@ -82,7 +82,7 @@ def run(
         stream._source = source
     if engine is not None:
         settings = MonitorSettings().asr
-        model = find_model("vosk-tiny-en")
+        model = find_model("stser-tiny-en")
         stream._transcriber = VoskTranscriber(model, settings, load=engine)
 
     asyncio.run(parts.pipeline.run())
@@ -281,7 +281,7 @@ def ensemble() -> Stser:
 
 @pytest.fixture(scope="module")
 def recogniser() -> VoskEngine:
-    return VoskEngine(find_model("vosk-tiny-en").path)
+    return VoskEngine(find_model("stser-tiny-en").path)
 
 
 @pytest.mark.parametrize(("asr", "seeds"), [(True, 4), (False, 12)], ids=["words", "no words"])
@@ -298,7 +298,7 @@ def test_events_are_the_same_whether_verdicts_are_prepared_ahead_or_not(
             worker = EnsembleWorker(lambda: ensemble)
             parts.pipeline._ensemble = parts.streams[0]._ensemble = worker
             if asr:
-                model, settings = find_model("vosk-tiny-en"), MonitorSettings().asr
+                model, settings = find_model("stser-tiny-en"), MonitorSettings().asr
                 parts.streams[0]._transcriber = VoskTranscriber(
                     model, settings, load=lambda _: recogniser
                 )

@@ -15,8 +15,9 @@ from monitor.capture import CaptureSettings, DeviceSource
 from monitor.events import AudioFrame, AudioGap, Samples
 from monitor.settings import MonitorSettings
 from monitor.shedding import WINDOW_S, Shedding, SheddingSettings
-from tests.monitor.test_honesty import Live, assembled
+from tests.monitor.test_honesty import assembled
 from tests.monitor.test_pipeline import Notebook
+from tests.support.realtime import InRealTime
 from tests.support.speech import spoken
 
 HAPPY = spoken("i am so happy today", before_s=0.5, after_s=1.0)
@@ -78,9 +79,9 @@ def test_utterance_that_begins_while_the_recogniser_is_late_goes_without_words_a
     talk = np.concatenate([HAPPY, HAPPY, np.zeros(2 * 16_000, np.float32), HAPPY])
     parts = assembled(tmp_path, talk)
     (stream,) = parts.streams
-    stream._source = Live(talk)
+    stream._source = InRealTime(talk)
     stream._transcriber = VoskTranscriber(
-        find_model("vosk-tiny-en"),
+        find_model("stser-tiny-en"),
         AsrSettings(late_s=30.0),
         load=Slow,
         shedding=stream._shedding,
@@ -105,7 +106,7 @@ def test_a_recording_that_can_wait_keeps_its_words_however_slow_the_recogniser(
     parts = assembled(tmp_path, np.concatenate([HAPPY, HAPPY]))
     (stream,) = parts.streams
     stream._transcriber = VoskTranscriber(
-        find_model("vosk-tiny-en"), AsrSettings(), load=Slow, shedding=stream._shedding
+        find_model("stser-tiny-en"), AsrSettings(), load=Slow, shedding=stream._shedding
     )
     notebook = Notebook()
     parts.pipeline._publishers = [notebook]

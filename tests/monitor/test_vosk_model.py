@@ -40,7 +40,7 @@ def model_folder(path: Path) -> Path:
 
 def test_without_any_other_the_embedded_model_is_used_and_says_how_to_get_a_better_one() -> None:
     model = find_model()
-    assert (model.path, model.name, model.embedded) == (EMBEDDED, "vosk-tiny-en", True)
+    assert (model.path, model.name, model.embedded) == (EMBEDDED, "stser-tiny-en", True)
     assert "--vosk-model vosk-model-small-en-us-0.15" in model.notice
     assert "\n" not in model.notice
 
@@ -55,7 +55,7 @@ def test_flag_comes_before_environment_before_cache_before_embedded(
     monkeypatch.setenv("STSER_VOSK_MODEL", str(named))
     assert find_model().path == named
     assert find_model(str(flagged)).path == flagged
-    assert find_model("vosk-tiny-en").path == EMBEDDED
+    assert find_model("stser-tiny-en").path == EMBEDDED
 
 
 def test_name_is_found_where_the_vosk_package_would_find_it(

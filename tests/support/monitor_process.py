@@ -30,7 +30,7 @@ def program() -> list[str]:
 
 def environment_of(extra: Mapping[str, str]) -> dict[str, str]:
     """The test's environment, with the embedded recogniser whatever the user has in the cache."""
-    return {**os.environ, "STSER_VOSK_MODEL": "vosk-tiny-en", **extra}
+    return {**os.environ, "STSER_VOSK_MODEL": "stser-tiny-en", **extra}
 
 
 @dataclass(frozen=True, slots=True)

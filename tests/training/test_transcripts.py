@@ -119,7 +119,7 @@ def test_the_baseline_on_iemocap_reads_what_the_recogniser_heard(
         assert capsys.readouterr().out == (out / "tables.md").read_text("utf-8")
     assert figures == {"reference": 25.0, "vosk": 100.0}
     run = json.loads((tmp_path / "vosk" / "run.json").read_text("utf-8"))
-    assert run["words"].startswith("vosk-tiny-en sha256:")
+    assert run["words"].startswith("stser-tiny-en sha256:")
 
 
 def test_a_folder_of_ones_own_is_judged_by_the_words_that_were_heard(

@@ -13,7 +13,7 @@ from training.recogniser.kaldi_model import KALDI_PHONES, write_model
 
 MODEL_CONF: Final = f"""--min-active=100
 --max-active=800
---beam=8.0
+--beam=7.0
 --lattice-beam=4.0
 --max-mem=500000
 --acoustic-scale=0.8

@@ -60,8 +60,17 @@ def ngram_counts(
     weights: Mapping[str, float],
     words: Iterable[str],
     order: int,
+    nothing: float = 0.0,
 ) -> list[Counts]:
-    """Weighted counts of all n-grams from one word up to ``order``, other words as ``[unk]``."""
+    """Weighted counts of all n-grams from one word up to ``order``, other words as ``[unk]``.
+
+    Args:
+        corpora: Sentences, by corpus.
+        weights: How much a sentence of each counts; 1 where it is not there.
+        words: The vocabulary.
+        order: Longest n-gram.
+        nothing: Share of further utterances in which no word is said.
+    """
     known = set(words)
     counts: list[Counts] = [defaultdict(float) for _ in range(order)]
     for name, corpus in corpora.items():
@@ -71,6 +80,10 @@ def ngram_counts(
             for n in range(1, order + 1):
                 for at in range(len(said) - n + 1):
                     counts[n - 1][said[at : at + n]] += weight
+    silent = nothing * counts[0][START,]
+    if silent and order > 1:
+        counts[0][END,] += silent
+        counts[1][START, END] += silent
     del counts[0][START,]
     return counts
 

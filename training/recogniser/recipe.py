@@ -83,7 +83,9 @@ def write_model(
         "read": language.read_weight
     }
     words = vocabulary(word_counts(found.said, weights), language.words)
-    model = language_model(ngram_counts(found.said, weights, words, language.order), language)
+    model = language_model(
+        ngram_counts(found.said, weights, words, language.order, language.nothing), language
+    )
     with scratch() as folder:
         graphs = graph.build(
             pronunciations(words),

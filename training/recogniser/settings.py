@@ -59,6 +59,8 @@ class LanguageSettings:
     """N-grams of order two and more that are kept: those that change the model most."""
     unknown_cost: float = 3.0
     """What ``[unk]`` costs beyond its probability, as a negative logarithm."""
+    nothing: float = 0.05
+    """Share of further utterances in which nothing is said: a click or a breath must not be a word."""
     silence: float = 0.2
     """Probability of a pause after a word."""
 

@@ -83,3 +83,13 @@ def test_a_corpus_counts_by_its_weight() -> None:
     counts = ngram_counts({"a": [("yes",)], "b": [("no",)]}, {"a": 4.0, "b": 0.5}, ["yes", "no"], 2)
     assert counts[0] == {("yes",): 4.0, ("no",): 0.5, (END,): 4.5}
     assert counts[1]["<s>", "yes"] == 4.0
+
+
+def test_an_utterance_may_hold_no_word_at_all() -> None:
+    settings = LanguageSettings(max_ngrams=1000, min_counts=(0, 0, 0))
+    one = language_model(ngram_counts({"talk": SAID}, {}, WORDS, 3, nothing=0.25), settings)
+    # A fifth of all utterances: 0.25 of 1.25, less what smoothing takes.
+    assert math.exp(one.log_probability(END, ("<s>",))) == pytest.approx(0.2, abs=0.03)
+    assert math.exp(model().log_probability(END, ("<s>",))) < 0.05
+    total = sum(math.exp(one.log_probability(w, ("<s>",))) for w in [*WORDS, UNKNOWN, END])
+    assert total == pytest.approx(1.0, abs=1e-3)
