@@ -39,6 +39,7 @@ words = 20
 min_counts = [0.0, 1.0, 1.0]
 max_ngrams = 50
 unknown_cost = 6.0
+nothing = 0.0  # so little training tells words from nothing badly
 [network]
 width = 64
 bottleneck = 24
