@@ -65,12 +65,12 @@ text-model: $(TEST_VENV)/installed
 	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train distil --out runs/distil $(ARGS) \
 		--teacher $$(./setup/teacher $(TEST_VENV)/bin/python runs/teacher)
 
-# The default weights: the ALBERT distilled, both branches trained, the speech branch tuned to rooms, noise and telephones, and exported.
+# The default weights (HEARING=FILE of `stser-train hear`: with a teacher of the voice): the ALBERT distilled, both branches trained, the speech branch tuned to rooms, noise and telephones, and exported.
 model: text-model
 	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train fit --out runs/first \
-		--albert runs/distil/albert --opinions runs/distil/opinions.safetensors $(ARGS)
+		--albert runs/distil/albert --opinions runs/distil/opinions.safetensors $(if $(HEARING),--hearing $(HEARING)) $(ARGS)
 	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train fit --config config/train_tune.toml --text-from runs/first \
-		--speech-from runs/first --tune-speech --out stser_core/weights/stser-open $(ARGS)
+		--speech-from runs/first --tune-speech --out stser_core/weights/stser-open $(if $(HEARING),--hearing $(HEARING)) $(ARGS)
 
 # All figures of docs/results/training.md and the model card; goes on where it was stopped.
 figures: $(TEST_VENV)/installed

@@ -121,6 +121,11 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
 
         sys.stdout.write(f"{distil(flags.teacher, flags.root, flags.out, settings)}\n")
         return 0
+    if flags.command == "hear":
+        from training.hear import hear
+
+        sys.stdout.write(f"{hear(flags.teacher, flags.root, flags.out, settings)}\n")
+        return 0
     if flags.command == "tables":
         return _tables(flags)
     if flags.command in {"confusions", "words"}:
@@ -133,7 +138,7 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
     elif flags.command == "left-out":
         from training.crossval import left_out
 
-        figures = left_out(flags.root, flags.cache, out, settings, _tuning(flags))
+        figures = left_out(flags.root, flags.cache, out, settings, _tuning(flags), flags.hearing)
     elif flags.command == "held-out":
         from stser_core.ensemble import DEFAULT_CHECKPOINT
         from training.crossval import of_checkpoint
@@ -152,7 +157,9 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
 
         checkpoint = flags.checkpoint or DEFAULT_CHECKPOINT
         tuning = _tuning(flags)
-        figures = crossval(flags.root, flags.cache, checkpoint, out, settings, tuning)
+        figures = crossval(
+            flags.root, flags.cache, checkpoint, out, settings, tuning, flags.hearing
+        )
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(figures, indent=1)
     (out / f"{flags.command}.json").write_text(text + "\n", "utf-8")
@@ -201,6 +208,7 @@ def _fit(flags: argparse.Namespace, settings: OpenSettings) -> int:
         flags.opinions,
         flags.speech_from,
         flags.tune_speech,
+        flags.hearing,
     )
     sys.stdout.write(f"{flags.out}: {manifest.model_id}\n")
     return 0

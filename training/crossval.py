@@ -29,6 +29,7 @@ from stser_core.tensors import load_model
 from training.errors import TrainingError
 from training.fit import HEARD_IN_VALIDATION, fit_bimodal, fit_speech, matched_pairs
 from training.folds import halves, left_out_fold, speaker_folds, training_only
+from training.hearing import read_hearing
 from training.held_out import (
     HEARD,
     Run,
@@ -59,6 +60,7 @@ def crossval(
     out: Path,
     settings: OpenSettings,
     tuning: OpenSettings | None = None,
+    hearing: Path | None = None,
 ) -> dict[str, Any]:
     """Run all folds that ``out`` does not hold yet, and sum them up.
 
@@ -69,15 +71,17 @@ def crossval(
         out: Folder for each fold's weights and figures; a run that was killed goes on there.
         settings: As for ``fit``.
         tuning: Of a second part of each speech branch's training.
+        hearing: A teacher's of the speech branches, as ``stser-train hear`` writes it.
 
     Returns:
         ``speech``: as :func:`~training.held_out.speech_figures`. ``reliability`` and ``pairs``
         likewise.
     """
     speech = read_speech(root, settings, cache)
+    heard = None if hearing is None else read_hearing(hearing, speech.utterances)
     runs = crossval_runs(speech, settings, tuning)
     for run in runs:
-        run_speech(run, speech, root, out)
+        run_speech(run, speech, root, out, heard)
     text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
     for run in runs:
         run_pairs(run, speech, text, checkpoint, out)
@@ -94,6 +98,7 @@ def left_out(
     out: Path,
     settings: OpenSettings,
     tuning: OpenSettings | None = None,
+    hearing: Path | None = None,
 ) -> dict[str, Any]:
     """Train without each corpus in turn and test on it; goes on where it was killed.
 
@@ -101,9 +106,10 @@ def left_out(
         As :func:`crossval`, of the speech classifier alone.
     """
     speech = read_speech(root, settings, cache)
+    heard = None if hearing is None else read_hearing(hearing, speech.utterances)
     runs = left_out_runs(speech, settings, tuning)
     for run in runs:
-        run_speech(run, speech, root, out)
+        run_speech(run, speech, root, out, heard)
     return {
         "speech": speech_figures(runs, speech, out),
         "reliability": speech_reliability(runs, speech, out),
@@ -182,7 +188,13 @@ def _without(corpus: str, settings: OpenSettings) -> OpenSettings:
     return dataclasses.replace(settings, speech=speech)
 
 
-def run_speech(run: Run, speech: SpeechData, root: Path, out: Path) -> None:
+def run_speech(
+    run: Run,
+    speech: SpeechData,
+    root: Path,
+    out: Path,
+    hearing: NDArray[np.float32] | None = None,
+) -> None:
     """Train one speech branch and keep it with what it says of validation and test, unless it is there.
 
     ``NAME.safetensors`` holds the weights, ``NAME.npz`` logits in the order of the fold: ``test``
@@ -194,9 +206,9 @@ def run_speech(run: Run, speech: SpeechData, root: Path, out: Path) -> None:
         return
     torch.manual_seed(run.settings.seed)
     model = StserModel(run.settings.sizes)
-    prior = fit_speech(model, speech, run.fold, root, run.settings)
+    prior = fit_speech(model, speech, run.fold, root, run.settings, hearing)
     if run.tuning is not None:
-        prior = fit_speech(model, speech, run.fold, root, run.tuning)
+        prior = fit_speech(model, speech, run.fold, root, run.tuning, hearing)
     save_model(nn.ModuleList([model.smodel, model.speech]), str(weights))
     score_run(model, prior, run, speech, out)
     logger.info("%s: %s", run.name, speech_figures([run], speech, out))

@@ -18,6 +18,8 @@ from stser_core.fusion import StserModel
 from stser_core.tensors import load_model, rounded
 from training.calibrate import temperature
 from training.folds import Fold, training_only
+from training.hearing import read_hearing
+from training.lesson import SpeechTargets, prepare
 from training.loop import (
     accuracy,
     score_speech,
@@ -61,9 +63,18 @@ def started(encoder: TextEncoder, settings: OpenSettings) -> StserModel:
 
 
 def fit_speech(
-    model: StserModel, data: SpeechData, fold: Fold, root: Path, settings: OpenSettings
+    model: StserModel,
+    data: SpeechData,
+    fold: Fold,
+    root: Path,
+    settings: OpenSettings,
+    hearing: NDArray[np.float32] | None = None,
 ) -> LogMelStatistics:
-    """Train the speech branch on a fold; returns the prior that goes with it."""
+    """Train the speech branch on a fold, with a teacher where there is its hearing.
+
+    Returns:
+        The prior that goes with it.
+    """
     check_apart(data.utterances, fold)
     prior = data.prior(fold.train)
     batches = SpeechBatches(
@@ -86,8 +97,27 @@ def fit_speech(
         ]
         return float(np.mean(of_corpus))  # each corpus counts alike, however large
 
-    train_speech(model, batches, validate, settings.speech)
+    targets = _targets(data, fold, settings, hearing)
+    train_speech(model, batches, targets, validate, settings.speech)
     return prior
+
+
+def _targets(
+    data: SpeechData, fold: Fold, settings: OpenSettings, hearing: NDArray[np.float32] | None
+) -> SpeechTargets:
+    """Labels, and what a teacher says of the training speakers."""
+    if hearing is None:
+        return SpeechTargets(data.labels, settings.speech)
+    lesson = prepare(
+        hearing,
+        data.utterances,
+        fold.train,
+        settings.speech,
+        settings.lesson,
+        generator(settings, 8),
+    )
+    representation = settings.sizes.speech.representation
+    return SpeechTargets(data.labels, settings.speech, lesson, representation)
 
 
 def fit_text(
@@ -148,6 +178,7 @@ def fit(
     opinions: Path | None = None,
     speech_from: Path | None = None,
     tune_speech: bool = False,
+    hearing: Path | None = None,
 ) -> Manifest:
     """Train all three branches and write the checkpoint.
 
@@ -161,23 +192,25 @@ def fit(
         opinions: A teacher's, as ``stser-train distil`` writes them.
         speech_from: Likewise the speech branch, which must be of the same corpora.
         tune_speech: Train that speech branch further.
+        hearing: A teacher's, as ``stser-train hear`` writes it, for the speech branch.
 
     Raises:
         CorpusError: A corpus is missing or damaged.
-        TrainingError: The opinions are of other sentences.
+        TrainingError: The opinions are of other sentences, or the hearing of other utterances.
         CheckpointError: The checkpoint would not be sound; nothing is written.
     """
     text = read_text(root, settings, encoder.tokenizer())
     believed = None if opinions is None else read_opinions(opinions, text.data)
     speech = read_speech(root, settings, cache)
+    heard = None if hearing is None else read_hearing(hearing, speech.utterances)
     fold = training_only(speech.utterances, settings.validation_share, settings.seed)
     if speech_from is None:
         model = started(encoder, settings)
-        prior = fit_speech(model, speech, fold, root, settings)
+        prior = fit_speech(model, speech, fold, root, settings, heard)
     else:
         model, prior = _with_speech_of(speech_from, encoder, settings)
         if tune_speech:
-            prior = fit_speech(model, speech, fold, root, settings)
+            prior = fit_speech(model, speech, fold, root, settings, heard)
     if text_from is None:
         fit_text(model, text, settings, believed)
     else:

@@ -71,7 +71,9 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="the teacher's opinions of the sentences, as distil writes them",
     )
+    _add_hearing(fit)
     _add_text_commands(commands, shared)
+    _add_hear(commands, shared)
     crossval = commands.add_parser(
         "crossval",
         parents=[shared],
@@ -92,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
         "--checkpoint", type=Path, help="gives the text branch; default: the packaged one"
     )
     _add_tuning(crossval)
+    _add_hearing(crossval)
     _add_words(crossval)
     _add_held_out(commands, shared)
     baseline = commands.add_parser(
@@ -168,6 +171,7 @@ def _add_held_out(commands: Any, shared: argparse.ArgumentParser) -> None:
         "--out", type=Path, help="folder of the results, resumable (default: runs/left-out)"
     )
     _add_tuning(left_out)
+    _add_hearing(left_out)
     held_out = commands.add_parser(
         "held-out",
         parents=[shared],
@@ -210,6 +214,30 @@ def _add_tuning(command: argparse.ArgumentParser) -> None:
         metavar="CONFIG",
         help="settings by which each speech branch is trained further, as fit --tune-speech does "
         "(open corpora only)",
+    )
+
+
+def _add_hear(commands: Any, shared: argparse.ArgumentParser) -> None:
+    hear = commands.add_parser(
+        "hear",
+        parents=[shared],
+        help="let a pre-trained Whisper hear the speech corpora, to teach the speech branch",
+    )
+    hear.add_argument(
+        "--teacher",
+        type=Path,
+        required=True,
+        help="folder of a Whisper such as whisper-base, as transformers saves it",
+    )
+    hear.add_argument("--out", type=Path, required=True, help="file to write (safetensors)")
+
+
+def _add_hearing(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--hearing",
+        type=Path,
+        metavar="FILE",
+        help="what a teacher of the speech branch heard, as hear writes it (open corpora only)",
     )
 
 

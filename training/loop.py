@@ -22,7 +22,9 @@ from stser_core.adaptation import LogMelStatistics
 from stser_core.fusion import StserModel
 from stser_core.labels import EMOTIONS
 from stser_core.short_cut import ShortCut
+from stser_core.smodel import SpeechModel
 from training.early_stopping import EarlyStopping
+from training.lesson import SpeechTargets
 from training.metrics import confusion, unweighted_accuracy
 from training.settings import BimodalTrainingSettings, SpeechTrainingSettings, TextTrainingSettings
 from training.speech_data import SpeechData
@@ -90,6 +92,7 @@ _KNOWN: Final = 0.1
 def train_speech(
     model: StserModel,
     batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    targets: SpeechTargets,
     validate: Callable[[], float],
     settings: SpeechTrainingSettings,
 ) -> float:
@@ -99,7 +102,8 @@ def train_speech(
 
     Args:
         model: To be trained.
-        batches: Log-mel, lengths and labels, endless.
+        batches: Log-mel, lengths and utterances, endless.
+        targets: What there is to learn of these utterances.
         validate: Accuracy of the model as it is.
         settings: How long, how fast.
 
@@ -109,26 +113,27 @@ def train_speech(
     source = iter(batches)
 
     def loss(batch: tuple[Tensor, ...], represent: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        log_mel, lengths, labels = batch
+        log_mel, lengths, at = batch
         heard = represent(log_mel, lengths)
         share = mixing.sample((len(heard), 1)) if mixing is not None else torch.ones(len(heard), 1)
         # Neighbours in a batch are as good as any others: its rows are drawn at random.
         logits = model.speech(share * heard + (1 - share) * heard.roll(1, 0))
-        losses = [
-            F.cross_entropy(logits, y, label_smoothing=settings.label_smoothing, reduction="none")
-            for y in (labels, labels.roll(1))
-        ]
-        return (share[:, 0] * losses[0] + (1 - share[:, 0]) * losses[1]).mean()
+        own, other = (targets.of_logits(logits, mixed) for mixed in (at, at.roll(1)))
+        by_logits = (share[:, 0] * own + (1 - share[:, 0]) * other).mean()
+        return by_logits + targets.of_representation(heard, at)
 
     mixing = Beta(settings.mixup, settings.mixup) if settings.mixup > 0 else None
-    whole = nn.ModuleList([model.smodel, model.speech])
+    whole = nn.ModuleList([model.smodel, model.speech, targets])
     best, kept = float("-inf"), whole.state_dict()
     taught: list[nn.Module] = []
     if model.smodel.short_cut is not None and settings.first_steps > 0:
-        best = _train_short_cut(model, model.smodel.short_cut, source, loss, validate, settings)
+        parts = nn.ModuleList([model.smodel.short_cut, model.speech, targets])
+        best = _train_short_cut(
+            model.smodel, model.smodel.short_cut, parts, source, loss, validate, settings
+        )
         kept = copy.deepcopy(whole.state_dict())
         nn.init.constant_(model.smodel.share, 0.1)
-        taught = [model.smodel.short_cut, model.speech]
+        taught = [parts]
     known = {id(p) for part in taught for p in part.parameters()}
     rates = [
         ([p for p in whole.parameters() if id(p) not in known], settings.learning_rate),
@@ -157,16 +162,16 @@ def train_speech(
 
 
 def _train_short_cut(
-    model: StserModel,
+    smodel: SpeechModel,
     short_cut: ShortCut,
+    parts: nn.ModuleList,
     source: Iterator[tuple[Tensor, ...]],
     loss: Callable[[tuple[Tensor, ...], Callable[[Tensor, Tensor], Tensor]], Tensor],
     validate: Callable[[], float],
     settings: SpeechTrainingSettings,
 ) -> float:
     """Train the short cut and the classifier while the recurrent part has no share."""
-    nn.init.zeros_(model.smodel.share)
-    parts = nn.ModuleList([short_cut, model.speech])
+    nn.init.zeros_(smodel.share)
     first = dataclasses.replace(
         settings, steps=settings.first_steps, validate_every=settings.first_steps
     )

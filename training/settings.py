@@ -51,6 +51,12 @@ class SpeechTrainingSettings:
     """Greatest share by which speech is slowed or quickened at its pitch."""
     label_smoothing: float = 0.0
     """Share of the target spread over all classes: acted labels are no certainty."""
+    opinion_share: float = 0.5
+    """Share of a teacher's opinion in the loss, beside the label, where a teacher heard the speech."""
+    opinion_temperature: float = 2.0
+    """Temperature of both posteriors when they are compared (Hinton et al., 2015)."""
+    sound_share: float = 0.5
+    """Weight of the squared distance from the teacher's sounds, beside that loss."""
     crop_frames: int = 250
     """Longest excerpt of a training utterance, in frames of 10 ms."""
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
@@ -61,6 +67,20 @@ class SpeechTrainingSettings:
     """Validations without a better accuracy before training ends."""
     heard_before: tuple[int, ...] = (0, 0, 1, 2, 3, 5, 10, 20, 30)
     """Numbers of utterances heard before, one of which is drawn for each training utterance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonSettings:
+    """What a pre-trained speech encoder teaches the speech branch."""
+
+    layers: tuple[int, ...] = (2, 3, 4)
+    """Layers whose states are taken; 0 is what goes into the first."""
+    parts: int = 3
+    """Parts of the training speakers; of each the teacher's opinion is learnt from the others."""
+    regularisation: float = 1e-3
+    """Of the opinions' logistic regression (scikit-learn's C): less is smoother."""
+    components: int = 64
+    """Principal components that are a sound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +240,7 @@ class OpenSettings:
     adaptation: AdaptationSettings = field(default_factory=AdaptationSettings)
     sizes: StserSettings = field(default_factory=StserSettings)
     speech: SpeechTrainingSettings = field(default_factory=SpeechTrainingSettings)
+    lesson: LessonSettings = field(default_factory=LessonSettings)
     text: TextTrainingSettings = field(default_factory=TextTrainingSettings)
     distil: DistilSettings = field(default_factory=DistilSettings)
     bimodal: BimodalTrainingSettings = field(default_factory=BimodalTrainingSettings)

@@ -145,14 +145,14 @@ class SpeechBatches:
             self._cells[data.utterances[index].corpus, int(data.labels[index])].append(index)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Log-mel ``(batch, time, mels)``, lengths ``(batch,)``, labels ``(batch,)``."""
+        """Log-mel ``(batch, time, mels)``, lengths ``(batch,)``, utterances ``(batch,)``."""
         size = self._settings.batch
         while True:
             pool = [self._draw() for _ in range(_POOL_BATCHES * size)]
             pool.sort(key=lambda drawn: len(drawn[0]))
             for batch in self._rng.permutation(_POOL_BATCHES):
                 rows = pool[batch * size : (batch + 1) * size]
-                yield *collate([row for row, _ in rows]), torch.tensor([label for _, label in rows])
+                yield *collate([row for row, _ in rows]), torch.tensor([index for _, index in rows])
 
     def _draw(self) -> tuple[LogMel, int]:
         settings, rng, data = self._settings, self._rng, self._data
@@ -166,7 +166,7 @@ class SpeechBatches:
         heard = data.heard(index, int(rng.choice(settings.heard_before)), rng, version)
         log_mel, heard = self._elsewhere(log_mel, heard)
         normal = normalise(log_mel, heard, self._prior, data.adaptation)
-        return normal, int(data.labels[index])
+        return normal, index
 
     def _elsewhere(
         self, log_mel: LogMel, heard: LogMelStatistics | None

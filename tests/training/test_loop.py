@@ -16,6 +16,7 @@ from stser_core.labels import EMOTIONS
 from stser_core.sizes import SpeechModelSettings, StserSettings, TextModelSettings
 from tests.training.conftest import tone
 from training.front_end import LogMels
+from training.lesson import SpeechTargets
 from training.loop import accuracy, score_speech, train_bimodal, train_speech
 from training.settings import BimodalTrainingSettings, SpeechTrainingSettings
 from training.speech_data import PLAIN, SpeechBatches, SpeechData
@@ -65,7 +66,8 @@ def test_the_speech_branch_learns_eight_utterances_by_heart() -> None:
             score_speech(model, data, range(8), prior, heard=0, seed=0).logits, data.labels
         )
 
-    assert train_speech(model, batches, validate, settings) == 1.0
+    targets = SpeechTargets(data.labels, settings)
+    assert train_speech(model, batches, targets, validate, settings) == 1.0
     assert validate() == 1.0
 
 
@@ -88,7 +90,7 @@ def test_what_is_kept_is_the_moving_average_of_the_weights() -> None:
             seen.append(weight.detach().clone())
             yield batch
 
-    train_speech(model, watched(), lambda: 0.0, settings)  # type: ignore[arg-type]
+    train_speech(model, watched(), SpeechTargets(np.arange(4), settings), lambda: 0.0, settings)  # type: ignore[arg-type]
     # Drawn before each step: seen[k] is after step k. The last step's weights are not seen, and
     # the average of the first five takes half of what is kept.
     average = seen[1]
@@ -109,12 +111,13 @@ def test_a_short_cut_is_trained_first_and_kept_where_the_recurrent_part_does_not
     untouched = model.smodel.conv.weight.detach().clone()
     heard = torch.randn(4, 40, 64, generator=torch.Generator().manual_seed(1))
     batch = (heard, torch.full((4,), 40), torch.arange(4))
+    source, targets = itertools.repeat(batch), SpeechTargets(np.arange(4), settings)
     found = iter([0.6, 0.5])  # after the short cut, after all
-    assert train_speech(model, itertools.repeat(batch), lambda: next(found), settings) == 0.6
+    assert train_speech(model, source, targets, lambda: next(found), settings) == 0.6
     assert torch.equal(model.smodel.conv.weight, untouched)
     assert not model.smodel.share.any()
     found = iter([0.6, 0.7])
-    assert train_speech(model, itertools.repeat(batch), lambda: next(found), settings) == 0.7
+    assert train_speech(model, source, targets, lambda: next(found), settings) == 0.7
     assert not torch.equal(model.smodel.conv.weight, untouched)
     assert model.smodel.share.all()
 

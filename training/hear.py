@@ -1,0 +1,104 @@
+"""``stser-train hear``: a pre-trained Whisper encoder hears the speech corpora, to teach the smodel.
+
+An utterance becomes the mean and the deviation over time of some layers' states (Pasad et al., 2021,
+find what is not words, such as the voice and its manner, in a speech model's middle layers).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from tqdm import tqdm
+from transformers import WhisperFeatureExtractor, WhisperModel
+
+from training.corpora import read_manifest
+from training.errors import TrainingError
+from training.front_end import load_audio, trim
+from training.hearing import write_hearing
+from training.settings import OpenSettings
+
+_RATE: Final = 16_000
+_STEP: Final = 320
+"""Samples from one state of the encoder to the next."""
+
+
+class WhisperEar:
+    """The encoder of a Whisper, for utterances as long as they are instead of 30 s."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load the encoder of a folder as transformers saves a ``WhisperModel``.
+
+        Raises:
+            TrainingError: There is no Whisper in it.
+        """
+        try:
+            kind = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
+            if kind != "whisper":
+                raise TrainingError(f"{folder}: a {kind}. The teacher must be a Whisper.")
+            whisper = WhisperModel.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{folder}: no Whisper can be loaded: {error}.") from error
+        self._encoder = whisper.get_encoder().eval()
+        self._places = self._encoder.embed_positions.weight.detach()
+        self._mels = WhisperFeatureExtractor(  # type: ignore[no-untyped-call]
+            feature_size=self._encoder.config.num_mel_bins
+        )
+
+    @property
+    def layers(self) -> int:
+        return len(self._encoder.layers)
+
+    @torch.inference_mode()
+    def states(self, samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """States ``(time, width)`` every 20 ms: the input of the first layer, and after each.
+
+        Args:
+            samples: Mono at 16 kHz; what lies beyond the encoder's 30 s is not heard.
+        """
+        frames = min(max(1, -(-len(samples) // _STEP)), len(self._places))
+        padded = np.zeros(frames * _STEP, np.float32)
+        padded[: len(samples)] = samples[: len(padded)]
+        mels = self._mels(padded, sampling_rate=_RATE, padding="do_not_pad", return_tensors="pt")
+        # Else it takes nothing but 30 s, and ten times as long.
+        self._encoder.config.max_source_positions = frames
+        self._encoder.embed_positions = nn.Embedding(
+            frames, self._places.shape[1], _weight=self._places[:frames]
+        )
+        heard = self._encoder(mels.input_features, output_hidden_states=True).hidden_states
+        return [cast(NDArray[np.float32], state[0].numpy()) for state in heard]
+
+
+def hear(folder: Path, root: Path, out: Path, settings: OpenSettings) -> Path:
+    """Let the teacher hear all utterances of the speech corpora, cut as training hears them.
+
+    Args:
+        folder: A Whisper, as transformers saves it.
+        root: Folder of the corpora.
+        out: File to write, for ``stser-train fit``, ``crossval`` and ``left-out``.
+        settings: Which corpora, which layers.
+
+    Raises:
+        CorpusError: A corpus is missing or damaged.
+        TrainingError: The teacher cannot be used.
+    """
+    ear, layers = WhisperEar(folder), settings.lesson.layers
+    if max(layers) > ear.layers:
+        raise TrainingError(
+            f"{folder}: has {ear.layers} layers, lesson.layers asks for layer {max(layers)}."
+        )
+    utterances = [u for name in settings.speech.corpora for u in read_manifest(root / name)]
+    heard = []
+    for utterance in tqdm(utterances, desc="hear", mininterval=10):
+        assert utterance.audio is not None
+        states = ear.states(trim(load_audio(utterance.audio, _RATE), _RATE))
+        heard.append(
+            np.concatenate([[states[n].mean(axis=0), states[n].std(axis=0)] for n in layers])
+        )
+    write_hearing(out, utterances, np.stack(heard).reshape(len(utterances), -1).astype(np.float16))
+    return out
