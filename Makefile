@@ -65,12 +65,12 @@ text-model: $(TEST_VENV)/installed
 	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train distil --out runs/distil $(ARGS) \
 		--teacher $$(./setup/teacher $(TEST_VENV)/bin/python runs/teacher)
 
-# The default weights (HEARING=FILE of `stser-train hear`: with a teacher of the voice): the ALBERT distilled, both branches trained, the speech branch tuned to rooms, noise and telephones, and exported.
+# The default weights (TAUGHT="--smodel FILE --hearing FILE": with a teacher of the voice, docs/teacher.md): the ALBERT distilled, both branches trained, the speech branch tuned to rooms, noise and telephones, and exported.
 model: text-model
-	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train fit --out runs/first \
-		--albert runs/distil/albert --opinions runs/distil/opinions.safetensors $(if $(HEARING),--hearing $(HEARING)) $(ARGS)
+	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train fit --out runs/first --config config/train_$(if $(TAUGHT),taught,open).toml \
+		--albert runs/distil/albert --opinions runs/distil/opinions.safetensors $(TAUGHT) $(ARGS)
 	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train fit --config config/train_tune.toml --text-from runs/first \
-		--speech-from runs/first --tune-speech --out stser_core/weights/stser-open $(if $(HEARING),--hearing $(HEARING)) $(ARGS)
+		--speech-from runs/first --tune-speech --out stser_core/weights/stser-open $(TAUGHT) $(ARGS)
 
 # All figures of docs/results/training.md and the model card; goes on where it was stopped.
 figures: $(TEST_VENV)/installed

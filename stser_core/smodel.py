@@ -77,6 +77,19 @@ class SpeechModel(nn.Module):
 
         Only in training do rows share something: the batch normalisation's statistics.
         """
+        frames, valid = self.frames(log_mel, lengths)
+        representation, weights = attention_pool(frames, self.score(frames).squeeze(-1), valid)
+        if self.short_cut is not None:
+            representation = self.short_cut(log_mel, lengths) + self.share * representation
+        return SpeechOutput(representation, weights)
+
+    def frames(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What is pooled over time, as :meth:`forward` takes it.
+
+        Returns:
+            Pooled frames, float32 ``(batch, pooled_time, representation)``, and which of them are not
+            padding, bool ``(batch, pooled_time)``.
+        """
         if log_mel.shape[-1] != self.settings.n_mels:
             raise ShapeError(
                 f"log_mel must have {self.settings.n_mels} mels, got {log_mel.shape[-1]}."
@@ -91,11 +104,7 @@ class SpeechModel(nn.Module):
         frames = self.lstm(self.dropout(frames), pooled_lengths)  # (B, T', 2*H)
         # The LSTM of padding is arbitrary but finite, so masking it later is enough.
         frames = self.dropout(frames)
-        frames = self.attention_norm(frames + self.dropout(self.attention(frames, valid)))
-        representation, weights = attention_pool(frames, self.score(frames).squeeze(-1), valid)
-        if self.short_cut is not None:
-            representation = self.short_cut(log_mel, lengths) + self.share * representation
-        return SpeechOutput(representation, weights)
+        return self.attention_norm(frames + self.dropout(self.attention(frames, valid))), valid
 
     def _convolve(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
         """First block and max pool: ``(batch, channels, pooled_time, pooled_mels)``."""

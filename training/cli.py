@@ -126,6 +126,11 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
 
         sys.stdout.write(f"{hear(flags.teacher, flags.root, flags.out, settings)}\n")
         return 0
+    if flags.command == "pretrain":
+        from training.pretrain import pretrain
+
+        sys.stdout.write(f"{pretrain(flags.teacher, flags.root, flags.out, settings)}\n")
+        return 0
     if flags.command == "tables":
         return _tables(flags)
     if flags.command in {"confusions", "words"}:
@@ -138,7 +143,8 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
     elif flags.command == "left-out":
         from training.crossval import left_out
 
-        figures = left_out(flags.root, flags.cache, out, settings, _tuning(flags), flags.hearing)
+        taught = (_tuning(flags), flags.hearing, flags.smodel)
+        figures = left_out(flags.root, flags.cache, out, settings, *taught)
     elif flags.command == "held-out":
         from stser_core.ensemble import DEFAULT_CHECKPOINT
         from training.crossval import of_checkpoint
@@ -156,10 +162,8 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
         from training.crossval import crossval
 
         checkpoint = flags.checkpoint or DEFAULT_CHECKPOINT
-        tuning = _tuning(flags)
-        figures = crossval(
-            flags.root, flags.cache, checkpoint, out, settings, tuning, flags.hearing
-        )
+        taught = (_tuning(flags), flags.hearing, flags.smodel)
+        figures = crossval(flags.root, flags.cache, checkpoint, out, settings, *taught)
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(figures, indent=1)
     (out / f"{flags.command}.json").write_text(text + "\n", "utf-8")
@@ -209,6 +213,7 @@ def _fit(flags: argparse.Namespace, settings: OpenSettings) -> int:
         flags.speech_from,
         flags.tune_speech,
         flags.hearing,
+        flags.smodel,
     )
     sys.stdout.write(f"{flags.out}: {manifest.model_id}\n")
     return 0

@@ -39,6 +39,7 @@ from training.held_out import (
 )
 from training.loop import score_speech, score_text
 from training.open_corpora import TextSplit, generator, read_speech, read_text
+from training.pretrain import load_pretrained
 from training.settings import OpenSettings
 from training.speech_data import SpeechData
 from training.text_data import TextData
@@ -61,6 +62,7 @@ def crossval(
     settings: OpenSettings,
     tuning: OpenSettings | None = None,
     hearing: Path | None = None,
+    smodel: Path | None = None,
 ) -> dict[str, Any]:
     """Run all folds that ``out`` does not hold yet, and sum them up.
 
@@ -72,6 +74,7 @@ def crossval(
         settings: As for ``fit``.
         tuning: Of a second part of each speech branch's training.
         hearing: A teacher's of the speech branches, as ``stser-train hear`` writes it.
+        smodel: What each smodel starts from, as ``stser-train pretrain`` writes it.
 
     Returns:
         ``speech``: as :func:`~training.held_out.speech_figures`. ``reliability`` and ``pairs``
@@ -81,7 +84,7 @@ def crossval(
     heard = None if hearing is None else read_hearing(hearing, speech.utterances)
     runs = crossval_runs(speech, settings, tuning)
     for run in runs:
-        run_speech(run, speech, root, out, heard)
+        run_speech(run, speech, root, out, heard, smodel)
     text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
     for run in runs:
         run_pairs(run, speech, text, checkpoint, out)
@@ -99,6 +102,7 @@ def left_out(
     settings: OpenSettings,
     tuning: OpenSettings | None = None,
     hearing: Path | None = None,
+    smodel: Path | None = None,
 ) -> dict[str, Any]:
     """Train without each corpus in turn and test on it; goes on where it was killed.
 
@@ -109,7 +113,7 @@ def left_out(
     heard = None if hearing is None else read_hearing(hearing, speech.utterances)
     runs = left_out_runs(speech, settings, tuning)
     for run in runs:
-        run_speech(run, speech, root, out, heard)
+        run_speech(run, speech, root, out, heard, smodel)
     return {
         "speech": speech_figures(runs, speech, out),
         "reliability": speech_reliability(runs, speech, out),
@@ -194,6 +198,7 @@ def run_speech(
     root: Path,
     out: Path,
     hearing: NDArray[np.float32] | None = None,
+    smodel: Path | None = None,
 ) -> None:
     """Train one speech branch and keep it with what it says of validation and test, unless it is there.
 
@@ -206,6 +211,8 @@ def run_speech(
         return
     torch.manual_seed(run.settings.seed)
     model = StserModel(run.settings.sizes)
+    if smodel is not None:
+        load_pretrained(model.smodel, smodel)
     prior = fit_speech(model, speech, run.fold, root, run.settings, hearing)
     if run.tuning is not None:
         prior = fit_speech(model, speech, run.fold, root, run.tuning, hearing)

@@ -40,6 +40,7 @@ from training.open_corpora import (
     read_text,
 )
 from training.opinions import read_opinions
+from training.pretrain import load_pretrained
 from training.settings import OpenSettings
 from training.speech_data import SpeechBatches, SpeechData
 from training.text_data import TextBatches
@@ -97,13 +98,17 @@ def fit_speech(
         ]
         return float(np.mean(of_corpus))  # each corpus counts alike, however large
 
-    targets = _targets(data, fold, settings, hearing)
+    targets = _targets(data, fold, settings, hearing, model.settings.speech.representation)
     train_speech(model, batches, targets, validate, settings.speech)
     return prior
 
 
 def _targets(
-    data: SpeechData, fold: Fold, settings: OpenSettings, hearing: NDArray[np.float32] | None
+    data: SpeechData,
+    fold: Fold,
+    settings: OpenSettings,
+    hearing: NDArray[np.float32] | None,
+    representation: int,
 ) -> SpeechTargets:
     """Labels, and what a teacher says of the training speakers."""
     if hearing is None:
@@ -116,7 +121,6 @@ def _targets(
         settings.lesson,
         generator(settings, 8),
     )
-    representation = settings.sizes.speech.representation
     return SpeechTargets(data.labels, settings.speech, lesson, representation)
 
 
@@ -179,6 +183,7 @@ def fit(
     speech_from: Path | None = None,
     tune_speech: bool = False,
     hearing: Path | None = None,
+    smodel: Path | None = None,
 ) -> Manifest:
     """Train all three branches and write the checkpoint.
 
@@ -193,6 +198,7 @@ def fit(
         speech_from: Likewise the speech branch, which must be of the same corpora.
         tune_speech: Train that speech branch further.
         hearing: A teacher's, as ``stser-train hear`` writes it, for the speech branch.
+        smodel: What the smodel starts from, as ``stser-train pretrain`` writes it.
 
     Raises:
         CorpusError: A corpus is missing or damaged.
@@ -206,6 +212,8 @@ def fit(
     fold = training_only(speech.utterances, settings.validation_share, settings.seed)
     if speech_from is None:
         model = started(encoder, settings)
+        if smodel is not None:
+            load_pretrained(model.smodel, smodel)
         prior = fit_speech(model, speech, fold, root, settings, heard)
     else:
         model, prior = _with_speech_of(speech_from, encoder, settings)

@@ -218,26 +218,31 @@ def _add_tuning(command: argparse.ArgumentParser) -> None:
 
 
 def _add_hear(commands: Any, shared: argparse.ArgumentParser) -> None:
-    hear = commands.add_parser(
-        "hear",
-        parents=[shared],
-        help="let a pre-trained Whisper hear the speech corpora, to teach the speech branch",
-    )
-    hear.add_argument(
-        "--teacher",
-        type=Path,
-        required=True,
-        help="folder of a Whisper such as whisper-base, as transformers saves it",
-    )
-    hear.add_argument("--out", type=Path, required=True, help="file to write (safetensors)")
+    """What goes before ``fit`` for voices alone."""
+    for name, does in (
+        ("hear", "let a pre-trained Whisper hear the speech corpora, to teach the speech branch"),
+        ("pretrain", "let the smodel learn from read speech what a pre-trained Whisper hears"),
+    ):
+        command = commands.add_parser(name, parents=[shared], help=does)
+        command.add_argument(
+            "--teacher",
+            type=Path,
+            required=True,
+            help="folder of a Whisper such as whisper-base, as transformers saves it",
+        )
+        command.add_argument("--out", type=Path, required=True, help="file to write (safetensors)")
 
 
 def _add_hearing(command: argparse.ArgumentParser) -> None:
+    """What a Whisper taught; for open corpora only."""
     command.add_argument(
         "--hearing",
         type=Path,
         metavar="FILE",
-        help="what a teacher of the speech branch heard, as hear writes it (open corpora only)",
+        help="what a teacher of the speech branch heard, as hear writes it",
+    )
+    command.add_argument(
+        "--smodel", type=Path, metavar="FILE", help="the smodel to start from, of pretrain"
     )
 
 

@@ -7,6 +7,7 @@ find what is not words, such as the voice and its manner, in a speech model's mi
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -23,16 +24,20 @@ from training.front_end import load_audio, trim
 from training.hearing import write_hearing
 from training.settings import OpenSettings
 
-_RATE: Final = 16_000
-_STEP: Final = 320
+RATE_HZ: Final = 16_000
+STEP: Final = 320
 """Samples from one state of the encoder to the next."""
 
 
 class WhisperEar:
     """The encoder of a Whisper, for utterances as long as they are instead of 30 s."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, half: bool = False) -> None:
         """Load the encoder of a folder as transformers saves a ``WhisperModel``.
+
+        Args:
+            folder: With ``config.json`` and weights.
+            half: Compute in bfloat16.
 
         Raises:
             TrainingError: There is no Whisper in it.
@@ -50,9 +55,19 @@ class WhisperEar:
             feature_size=self._encoder.config.num_mel_bins
         )
 
-    @property
-    def layers(self) -> int:
-        return len(self._encoder.layers)
+        self._folder, self._half = folder, half
+
+    def check(self, layers: Sequence[int]) -> None:
+        """Stop where it lacks one of these layers.
+
+        Raises:
+            TrainingError: It does.
+        """
+        if max(layers) > len(self._encoder.layers):
+            raise TrainingError(
+                f"{self._folder}: has {len(self._encoder.layers)} layers, lesson.layers asks for "
+                f"layer {max(layers)}."
+            )
 
     @torch.inference_mode()
     def states(self, samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -61,17 +76,18 @@ class WhisperEar:
         Args:
             samples: Mono at 16 kHz; what lies beyond the encoder's 30 s is not heard.
         """
-        frames = min(max(1, -(-len(samples) // _STEP)), len(self._places))
-        padded = np.zeros(frames * _STEP, np.float32)
+        frames = min(max(1, -(-len(samples) // STEP)), len(self._places))
+        padded = np.zeros(frames * STEP, np.float32)
         padded[: len(samples)] = samples[: len(padded)]
-        mels = self._mels(padded, sampling_rate=_RATE, padding="do_not_pad", return_tensors="pt")
+        mels = self._mels(padded, sampling_rate=RATE_HZ, padding="do_not_pad", return_tensors="pt")
         # Else it takes nothing but 30 s, and ten times as long.
         self._encoder.config.max_source_positions = frames
         self._encoder.embed_positions = nn.Embedding(
             frames, self._places.shape[1], _weight=self._places[:frames]
         )
-        heard = self._encoder(mels.input_features, output_hidden_states=True).hidden_states
-        return [cast(NDArray[np.float32], state[0].numpy()) for state in heard]
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._half):
+            heard = self._encoder(mels.input_features, output_hidden_states=True).hidden_states
+        return [cast(NDArray[np.float32], state[0].float().numpy()) for state in heard]
 
 
 def hear(folder: Path, root: Path, out: Path, settings: OpenSettings) -> Path:
@@ -87,16 +103,14 @@ def hear(folder: Path, root: Path, out: Path, settings: OpenSettings) -> Path:
         CorpusError: A corpus is missing or damaged.
         TrainingError: The teacher cannot be used.
     """
-    ear, layers = WhisperEar(folder), settings.lesson.layers
-    if max(layers) > ear.layers:
-        raise TrainingError(
-            f"{folder}: has {ear.layers} layers, lesson.layers asks for layer {max(layers)}."
-        )
+    ear = WhisperEar(folder, half=settings.lesson.half_precision)
+    layers = settings.lesson.layers
+    ear.check(layers)
     utterances = [u for name in settings.speech.corpora for u in read_manifest(root / name)]
     heard = []
     for utterance in tqdm(utterances, desc="hear", mininterval=10):
         assert utterance.audio is not None
-        states = ear.states(trim(load_audio(utterance.audio, _RATE), _RATE))
+        states = ear.states(trim(load_audio(utterance.audio, RATE_HZ), RATE_HZ))
         heard.append(
             np.concatenate([[states[n].mean(axis=0), states[n].std(axis=0)] for n in layers])
         )

@@ -22,6 +22,9 @@ from training.errors import TrainingError
 from training.settings import LessonSettings, SpeechTrainingSettings
 from training.utterance import Utterance
 
+_ENOUGH = 10_000
+"""Rows that principal components are found from."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
@@ -66,9 +69,9 @@ def prepare(
     opinions[rows] = _opinions(
         values, labels, weights, _parts(speakers, corpora, settings, rng), settings
     )
-    components = _components(values, settings.components)
-    sounds = np.full((len(utterances), components.shape[1]), np.nan, np.float32)
-    sounds[rows] = components
+    told = components(values, settings.components)
+    sounds = np.full((len(utterances), told.shape[1]), np.nan, np.float32)
+    sounds[rows] = told
     return Lesson(opinions, sounds)
 
 
@@ -123,12 +126,16 @@ def _opinions(
     return opinions
 
 
-def _components(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Principal components whose deviations are the square roots of what they were: small ones count."""
-    axes = np.linalg.svd(values[::2], full_matrices=False)[2][:count]
-    components = values @ axes.T
-    components /= np.sqrt(components.std(axis=0)) + 1e-6
-    scaled: NDArray[np.float32] = components / components.std()
+def components(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Principal components ``(rows, components)`` of values whose mean is 0.
+
+    The mean variance is 1; deviations are the square roots of what they were, so that small ones count.
+    """
+    some = values[:: -(-len(values) // _ENOUGH)]
+    axes = np.linalg.svd(some, full_matrices=False)[2][:count]
+    along = values @ axes.T
+    along /= np.sqrt(along.std(axis=0)) + 1e-6
+    scaled: NDArray[np.float32] = along / along.std()
     return scaled
 
 

@@ -146,7 +146,7 @@ def train_speech(
             multi_avg_fn=get_ema_multi_avg_fn(settings.averaging),  # type: ignore[no-untyped-call]
             use_buffers=True,
         )
-    found = _train(
+    found = train_parts(
         whole,
         rates,
         source,
@@ -176,7 +176,7 @@ def _train_short_cut(
         settings, steps=settings.first_steps, validate_every=settings.first_steps
     )
     rates = [(list(parts.parameters()), settings.learning_rate)]
-    return _train(
+    return train_parts(
         parts, rates, source, lambda batch: loss(batch, short_cut), validate, first, "short cut"
     )
 
@@ -208,7 +208,9 @@ def train_text(
     alone = dataclasses.replace(settings, steps=settings.classifier_steps)
     classifier = list(model.text.parameters())
     rates = [(classifier, settings.classifier_rate)]
-    best = _train(nn.ModuleList([model.text]), rates, batches, loss, validate, alone, "classifier")
+    best = train_parts(
+        nn.ModuleList([model.text]), rates, batches, loss, validate, alone, "classifier"
+    )
     if settings.steps == 0:
         return best
     parts = nn.ModuleList([model.tmodel, model.text])
@@ -216,10 +218,10 @@ def train_text(
         (list(model.tmodel.parameters()), settings.learning_rate),
         (classifier, settings.tuning_rate),
     ]
-    return _train(parts, rates, batches, loss, validate, settings, "text")
+    return train_parts(parts, rates, batches, loss, validate, settings, "text")
 
 
-def _train(
+def train_parts(
     parts: nn.Module,
     rates: Sequence[tuple[list[nn.Parameter], float]],
     batches: Iterable[tuple[Tensor, ...]],

@@ -164,33 +164,37 @@ class SpeechBatches:
         version = str(rng.choice(self._channels if others and self._channels else self._speeds))
         log_mel = crop(data.versions[version][index], settings.crop_frames, rng)
         heard = data.heard(index, int(rng.choice(settings.heard_before)), rng, version)
-        log_mel, heard = self._elsewhere(log_mel, heard)
+        log_mel, heard = elsewhere(log_mel, heard, self._noises, settings, rng)
         normal = normalise(log_mel, heard, self._prior, data.adaptation)
         return normal, index
 
-    def _elsewhere(
-        self, log_mel: LogMel, heard: LogMelStatistics | None
-    ) -> tuple[LogMel, LogMelStatistics | None]:
-        """Another vocal tract and tempo, noise and microphone, which what was heard has, too."""
-        settings, rng = self._settings, self._rng
-        n_mels = log_mel.shape[1]
-        voice = tract(n_mels, rng.uniform(1 - settings.warp, 1 + settings.warp))
-        slower = rng.uniform(1 - settings.stretch, 1 + settings.stretch)
-        log_mel = stretched(log_mel, slower) @ voice
-        microphone, spread = response(n_mels, rng).astype(np.float64), np.ones(n_mels)
-        before = microphone
-        if self._noises and rng.random() < settings.noise_share:
-            noise = self._noises[int(rng.integers(len(self._noises)))]
-            noisy = with_noise(log_mel, noise, rng.uniform(*settings.noise_snr_db), rng)
-            # What the noise does to this utterance, it did about so to those before.
-            before = microphone + noisy.mean(axis=0) - log_mel.mean(axis=0)
-            spread = noisy.var(axis=0) / np.maximum(log_mel.var(axis=0), 1e-3)
-            log_mel = noisy
-        if heard is not None:
-            heard = LogMelStatistics(
-                heard.count, heard.mean @ voice + before, (heard.squares @ voice) * spread
-            )
-        return log_mel + microphone.astype(np.float32), heard
+
+def elsewhere(
+    log_mel: LogMel,
+    heard: LogMelStatistics | None,
+    noises: Sequence[LogMel],
+    settings: SpeechTrainingSettings,
+    rng: np.random.Generator,
+) -> tuple[LogMel, LogMelStatistics | None]:
+    """Another vocal tract and tempo, noise and microphone, which what was heard has, too."""
+    n_mels = log_mel.shape[1]
+    voice = tract(n_mels, rng.uniform(1 - settings.warp, 1 + settings.warp))
+    slower = rng.uniform(1 - settings.stretch, 1 + settings.stretch)
+    log_mel = stretched(log_mel, slower) @ voice
+    microphone, spread = response(n_mels, rng).astype(np.float64), np.ones(n_mels)
+    before = microphone
+    if noises and rng.random() < settings.noise_share:
+        noise = noises[int(rng.integers(len(noises)))]
+        noisy = with_noise(log_mel, noise, rng.uniform(*settings.noise_snr_db), rng)
+        # What the noise does to this utterance, it did about so to those before.
+        before = microphone + noisy.mean(axis=0) - log_mel.mean(axis=0)
+        spread = noisy.var(axis=0) / np.maximum(log_mel.var(axis=0), 1e-3)
+        log_mel = noisy
+    if heard is not None:
+        heard = LogMelStatistics(
+            heard.count, heard.mean @ voice + before, (heard.squares @ voice) * spread
+        )
+    return log_mel + microphone.astype(np.float32), heard
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -31,6 +31,7 @@ LESSON = """
 layers = [1, 2]
 parts = 2
 components = 4
+half_precision = false
 """
 SETTINGS = SpeechTrainingSettings(corpora=("c",), corpus_shares=(1.0,))
 

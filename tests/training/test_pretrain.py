@@ -1,0 +1,164 @@
+"""A smodel learns from read speech what a Whisper hears, and goes on from there."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from config.loader import load
+from stser_core.fusion import StserModel
+from tests.training.conftest import tone
+from tests.training.test_hear import config, whisper  # noqa: F401
+from training import pretrain
+from training.cli import main
+from training.errors import TrainingError
+from training.hear import WhisperEar
+from training.settings import OpenSettings
+
+READ = """
+[pretraining]
+corpora = ["read"]
+hours = 0.01
+window_s = 0.5
+held_out = 3
+components = 4
+excerpt_frames = [16, 40]
+steps = 40
+validate_every = 20
+learning_rate = 0.01
+"""
+
+
+@pytest.fixture(scope="module")
+def read_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three readers of four recordings, each a little longer than a window."""
+    folder = tmp_path_factory.mktemp("corpora")
+    _write(
+        folder,
+        [
+            np.concatenate([tone(speaker, take, 0), tone(speaker, take, 1)[:2_000]])
+            for take in range(4)
+            for speaker in range(3)
+        ],
+        speakers=3,
+    )
+    return folder
+
+
+def _write(root: Path, recordings: list[NDArray[np.float32]], speakers: int = 2) -> None:
+    (root / "read").mkdir()
+    with (root / "read" / "manifest.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "corpus", "speaker", "text"])
+        for at, samples in enumerate(recordings):
+            soundfile.write(root / "read" / f"{at}.wav", samples, 16_000)
+            rows.writerow([f"{at}.wav", "read", f"s{at % speakers}", "LEAVE ME ALONE"])
+
+
+@pytest.fixture(scope="module")
+def settings_file(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+    path = tmp_path_factory.mktemp("pretrain") / "settings.toml"
+    path.write_text(config.read_text("utf-8") + READ, "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def settings(settings_file: Path) -> OpenSettings:
+    return load(settings_file, OpenSettings)
+
+
+@pytest.fixture(scope="module")
+def read(whisper: Path, read_root: Path, settings: OpenSettings) -> pretrain.ReadSpeech:  # noqa: F811
+    return pretrain.hear_windows(WhisperEar(whisper), read_root, settings)
+
+
+def arguments(teacher: Path, root: Path, config: Path, out: Path) -> list[str]:  # noqa: F811
+    flags = ["--teacher", teacher, "--root", root, "--config", config, "--out", out]
+    return ["pretrain", *map(str, flags)]
+
+
+def test_windows_have_as_many_pooled_frames_of_log_mel_as_of_states_and_readers_take_turns(
+    read: pretrain.ReadSpeech,
+) -> None:
+    assert read.states.shape[1:] == (12, 16)  # 0.5 s are 12 whole frames of 40 ms
+    assert {read.data.plain_mels.length(n) for n in range(len(read.states))} == {48}
+    assert sorted(read.speakers[:3]) == ["s0", "s1", "s2"]
+    assert len(read.states) == 3 * 5  # what is left of one recording is joined to the next
+
+
+def test_a_frame_of_log_mel_lies_amid_its_20_ms_as_a_state_does(
+    whisper: Path,  # noqa: F811
+    tmp_path: Path,
+    settings: OpenSettings,
+) -> None:
+    loud = np.isin(np.arange(24), [0, 1, 10, 22, 23])  # by 20 ms; what lies between is not cut off
+    noise = np.random.default_rng(0).uniform(-1, 1, 24 * 320)
+    samples = (noise * np.where(np.repeat(loud, 320), 0.5, 0.001)).astype(np.float32)
+    _write(tmp_path, [samples, samples])
+    read = pretrain.hear_windows(WhisperEar(whisper), tmp_path, settings)
+    loudness = read.data.plain_mels[0].mean(axis=1)[8:40]
+    assert sorted(8 + np.argsort(loudness)[-2:]) == [20, 21]
+    states = WhisperEar(whisper).states(samples)
+    expected = ((states[1] + states[2]) / 2).reshape(12, 2, 16).mean(axis=1)
+    np.testing.assert_allclose(read.states[0], expected, atol=0.01)
+
+
+def test_the_smodel_comes_to_tell_what_the_teacher_hears_of_a_reader_held_out(
+    read: pretrain.ReadSpeech, settings: OpenSettings
+) -> None:
+    torch.manual_seed(0)
+    sizes = dataclasses.replace(
+        settings.sizes, speech=dataclasses.replace(settings.sizes.speech, channels=8, hidden=32)
+    )
+    long = dataclasses.replace(settings.pretraining, steps=150, validate_every=50)
+    settings = dataclasses.replace(settings, sizes=sizes, pretraining=long)
+    assert pretrain.learn(StserModel(sizes).smodel, read, [], settings) > 0.2
+
+
+def test_fit_goes_on_from_the_pretrained_smodel_and_refuses_another(
+    whisper: Path,  # noqa: F811
+    read_root: Path,
+    root: Path,
+    albert: Path,
+    settings_file: Path,
+    settings: OpenSettings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "smodel.safetensors"
+    assert main(arguments(whisper, read_root, settings_file, out)) == 0
+    smodel = StserModel(settings.sizes).smodel
+    pretrain.load_pretrained(smodel, out)
+    start = smodel.lstm.state_dict()
+    frozen = tmp_path / "frozen.toml"
+    frozen.write_text(
+        settings_file.read_text("utf-8").replace("[speech]", "[speech]\nlearning_rate = 0.0"),
+        "utf-8",
+    )
+    flags = ["--root", root, "--cache", tmp_path / "cache", "--smodel", out]
+    runs = ["left-out", "--config", frozen, *flags, "--out", tmp_path / "runs"]
+    assert main([str(flag) for flag in runs]) == 0
+    kept = load_file(tmp_path / "runs" / "without-first.safetensors")
+    for name, weight in start.items():
+        torch.testing.assert_close(kept[f"0.lstm.{name}"], weight)
+    wide = tmp_path / "wide.toml"
+    wide.write_text(settings_file.read_text("utf-8").replace("hidden = 8", "hidden = 16", 1))
+    fit = ["fit", "--config", wide, *flags, "--albert", albert, "--out", tmp_path / "new"]
+    assert main([str(flag) for flag in fit]) == 2
+    assert "a smodel of other sizes" in capsys.readouterr().err
+    with pytest.raises(TrainingError, match="no smodel can be read"):
+        pretrain.load_pretrained(smodel, tmp_path / "nowhere")
+
+
+def test_one_reader_is_too_few(whisper: Path, settings: OpenSettings, tmp_path: Path) -> None:  # noqa: F811
+    _write(tmp_path, [tone(0, 0, 0)])
+    with pytest.raises(TrainingError, match="two speakers"):
+        pretrain.hear_windows(WhisperEar(whisper), tmp_path, settings)

@@ -1,0 +1,234 @@
+"""``stser-train pretrain``: the smodel learns from read speech what a Whisper hears, frame by frame.
+
+Hours of voices without labels, before the few hours with them: the emotional corpora have few speakers,
+and what is learnt of these alone holds for them alone. What is learnt is the mean of some layers'
+states, each speaker's mean taken off, as principal components (Romero et al., 2015).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from stser_core.adaptation import LogMelStatistics, normalise
+from stser_core.features import LogMel, log_mel
+from stser_core.fusion import StserModel
+from stser_core.labels import Emotion
+from stser_core.smodel import SpeechModel
+from training.errors import TrainingError
+from training.front_end import LogMels, load_audio, trim
+from training.hear import RATE_HZ, STEP, WhisperEar
+from training.lesson import components
+from training.loop import train_parts
+from training.open_corpora import generator, read_noises
+from training.recogniser.speech import Recording, read_recordings
+from training.settings import OpenSettings
+from training.speech_data import PLAIN, SpeechData, elsewhere
+from training.utterance import Utterance
+
+logger = logging.getLogger(__name__)
+
+_HEARD = 3
+"""Windows heard before, when held-out speakers are measured."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class ReadSpeech:
+    """Windows of read speech, all of one length, and what the teacher hears in them."""
+
+    data: SpeechData
+    """Each window as an utterance of its speaker."""
+    states: NDArray[np.float16]
+    """``(windows, pooled frames, width)``."""
+
+    @property
+    def speakers(self) -> NDArray[np.str_]:
+        return np.array([utterance.speaker for utterance in self.data.utterances])
+
+
+def pretrain(folder: Path, root: Path, out: Path, settings: OpenSettings) -> Path:
+    """Train a smodel to tell, frame by frame, what the teacher hears.
+
+    Args:
+        folder: A Whisper, as transformers saves it.
+        root: Folder of the corpora.
+        out: File of weights to write, for ``stser-train fit``, ``crossval`` and ``left-out``.
+        settings: All of them.
+
+    Raises:
+        CorpusError: A corpus is missing or damaged.
+        TrainingError: The teacher cannot be used, or there is one speaker alone.
+    """
+    read = hear_windows(WhisperEar(folder, half=settings.lesson.half_precision), root, settings)
+    torch.manual_seed(settings.seed)
+    smodel = StserModel(settings.sizes).smodel
+    share = learn(smodel, read, read_noises(root, settings.log_mel), settings)
+    logger.info("smodel: tells %.3f of the teacher's variance, of speakers held out", share)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_model(smodel, str(out))
+    return out
+
+
+def load_pretrained(smodel: SpeechModel, path: Path) -> None:
+    """Put the weights of :func:`pretrain` in place.
+
+    Raises:
+        TrainingError: The file cannot be read, or is of a smodel of other sizes.
+    """
+    try:
+        load_model(smodel, path)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(
+            f"{path}: no smodel can be read: {error}. Make it with stser-train pretrain."
+        ) from error
+    except RuntimeError as error:
+        raise TrainingError(
+            f"{path}: a smodel of other sizes than [sizes.speech] says. Run stser-train pretrain "
+            "with the same settings."
+        ) from error
+
+
+def hear_windows(ear: WhisperEar, root: Path, settings: OpenSettings) -> ReadSpeech:
+    """Cut speech into windows, speakers in turn, until there are so many hours; ask the teacher."""
+    ours, front_end = settings.pretraining, settings.log_mel
+    per_frame, rest = divmod(settings.sizes.speech.pool_time * front_end.hop_length, STEP)
+    if per_frame == 0 or rest or front_end.sample_rate_hz != RATE_HZ:
+        raise TrainingError(
+            f"pretrain needs frames of speech.pool_time x log_mel.hop_length in multiples of {STEP} "
+            f"samples, at {RATE_HZ} Hz: those of a Whisper."
+        )
+    ear.check(settings.lesson.layers)
+    size = int(ours.window_s * RATE_HZ) // (per_frame * STEP) * per_frame * STEP
+    recordings = [r for name in ours.corpora for r in read_recordings(root / name)]
+    wanted = int(ours.hours * 3600 * RATE_HZ / size)
+    edge = (front_end.win_length - front_end.hop_length) // 2  # frames lie amid their windows
+    utterances, mels, states = [], [], []
+    bar = tqdm(_windows(recordings, size, generator(settings, 9)), "hear", wanted, mininterval=10)
+    for recording, window in itertools.islice(bar, wanted):
+        heard = ear.states(window)
+        mean = np.mean([heard[n] for n in settings.lesson.layers], axis=0)
+        pooled = mean.reshape(-1, per_frame, mean.shape[1]).mean(axis=1)
+        states.append(pooled.astype(np.float16))
+        mels.append(log_mel(np.pad(window, edge), front_end).astype(np.float16))
+        utterances.append(
+            # Read aloud; the label is not used.
+            Utterance(corpus=recording.corpus, speaker=recording.speaker, label=Emotion.NEUTRAL)
+        )
+    if len({utterance.speaker for utterance in utterances}) < 2:
+        raise TrainingError(f"{root}: pretrain needs two speakers or more: one is held out.")
+    kept = LogMels(np.concatenate(mels), np.cumsum([len(mel) for mel in mels]))
+    return ReadSpeech(SpeechData(utterances, {PLAIN: kept}, settings.adaptation), np.stack(states))
+
+
+def _windows(
+    recordings: Sequence[Recording], size: int, rng: np.random.Generator
+) -> Iterator[tuple[Recording, NDArray[np.float32]]]:
+    """What speakers say, in turn, joined and cut into windows of ``size`` samples."""
+    of_speaker: dict[str, list[Recording]] = defaultdict(list)
+    for at in rng.permutation(len(recordings)):
+        of_speaker[recordings[at].speaker].append(recordings[at])
+    rest: dict[str, NDArray[np.float32]] = defaultdict(lambda: np.empty(0, np.float32))
+    for turn in itertools.zip_longest(*of_speaker.values()):
+        for recording in filter(None, turn):
+            samples = trim(load_audio(recording.path, RATE_HZ), RATE_HZ)
+            samples = np.concatenate([rest[recording.speaker], samples])
+            whole = len(samples) // size * size
+            rest[recording.speaker] = samples[whole:]
+            for window in samples[:whole].reshape(-1, size):
+                yield recording, window
+
+
+def learn(
+    smodel: SpeechModel, read: ReadSpeech, noises: Sequence[LogMel], settings: OpenSettings
+) -> float:
+    """Train the smodel; returns the share of the teacher's variance that it tells of held-out speakers."""
+    ours = settings.pretraining
+    speakers = read.speakers
+    held = np.isin(speakers, np.unique(speakers)[:: ours.held_out])
+    goal = torch.from_numpy(_goal(read, ours.components))
+    tell = nn.Linear(smodel.settings.representation, goal.shape[2])
+    train, others = np.flatnonzero(~held), np.flatnonzero(held)
+    prior = read.data.prior(train.tolist())
+    batches = _batches(read, train, prior, goal, noises, settings)
+    measured = list(itertools.islice(_plain(read, others, prior, goal, settings), 5))
+
+    def loss(batch: tuple[Tensor, ...]) -> Tensor:
+        log_mels, lengths, said = batch
+        return F.mse_loss(tell(smodel.frames(log_mels, lengths)[0]), said)
+
+    def share() -> float:
+        parts.eval()
+        with torch.no_grad():
+            left = np.mean([loss(batch).item() for batch in measured])
+        variance = np.mean([said.square().mean().item() for _, _, said in measured])
+        return float(1 - left / variance)
+
+    parts = nn.ModuleList([smodel, tell])
+    rates = [(list(parts.parameters()), ours.learning_rate)]
+    how = dataclasses.replace(settings.speech, steps=ours.steps, validate_every=ours.validate_every)
+    return train_parts(parts, rates, batches, loss, share, how, "pretrain")
+
+
+def _goal(read: ReadSpeech, count: int) -> NDArray[np.float32]:
+    """Components of the states, ``(windows, pooled frames, components)``."""
+    values, speakers = read.states.astype(np.float32), read.speakers
+    for speaker in np.unique(speakers):
+        values[speakers == speaker] -= values[speakers == speaker].mean(axis=(0, 1))
+    flat = values.reshape(-1, values.shape[2])
+    flat /= flat.std(axis=0) + 1e-4
+    return components(flat, count).reshape(*values.shape[:2], -1)
+
+
+def _batches(
+    read: ReadSpeech,
+    indices: NDArray[np.int64],
+    prior: LogMelStatistics,
+    goal: Tensor,
+    noises: Sequence[LogMel],
+    settings: OpenSettings,
+) -> Iterator[tuple[Tensor, ...]]:
+    """Endless augmented excerpts: log-mel, lengths, and the goal ``(batch, frames, components)``."""
+    data, rng, pool = read.data, generator(settings, 10), settings.sizes.speech.pool_time
+    # At its tempo: the teacher's frames are where they were.
+    how = dataclasses.replace(settings.speech, warp=settings.pretraining.warp, stretch=0.0)
+    counts = {speaker: (read.speakers[indices] == speaker).sum() for speaker in read.speakers}
+    chances = np.array([counts[speaker] ** -0.5 for speaker in read.speakers[indices]])
+    least, most = (frames // pool for frames in settings.pretraining.excerpt_frames)
+    while True:
+        frames = min(int(rng.integers(least, most + 1)), goal.shape[1])
+        log_mels, said = [], []
+        for index in rng.choice(indices, how.batch, p=chances / chances.sum()):
+            first = int(rng.integers(goal.shape[1] - frames + 1))
+            excerpt = data.plain_mels[index][first * pool : (first + frames) * pool]
+            before = data.heard(index, int(rng.choice(how.heard_before)), rng)
+            excerpt, before = elsewhere(excerpt, before, noises, how, rng)
+            log_mels.append(normalise(excerpt, before, prior, data.adaptation))
+            said.append(goal[index, first : first + frames])
+        lengths = torch.full((len(log_mels),), frames * pool)
+        yield torch.from_numpy(np.stack(log_mels)), lengths, torch.stack(said)
+
+
+def _plain(
+    read: ReadSpeech,
+    indices: NDArray[np.int64],
+    prior: LogMelStatistics,
+    goal: Tensor,
+    settings: OpenSettings,
+) -> Iterator[tuple[Tensor, ...]]:
+    """Whole windows as they are, in batches."""
+    shuffled = generator(settings, 11).permutation(indices).tolist()
+    for at, log_mels, lengths in read.data.plain(shuffled, prior, heard=_HEARD, seed=settings.seed):
+        yield log_mels, lengths, goal[[shuffled[position] for position in at]]
