@@ -53,6 +53,11 @@ be told (article 50). This is no legal advice.
 GoEmotions, MELD, DailyDialog, CARER, TweetEval. Noise: ESC-10. Sources, citations and licences:
 [LICENSE-weights.md](../LICENSE-weights.md). The weights are CC BY-NC-SA 4.0: no commercial purpose.
 
+**Teacher.** The smodel first learnt from 3.5 hours of people who read what the encoder of OpenAI's whisper-base hears in them,
+then labels together with what a regression on that encoder's states says of speakers that it never saw
+([teacher.md](teacher.md)). The encoder is in no file of this package. The smodel of these weights was pre-trained by a first
+version of that command: a fresh one differs a little.
+
 **Training.** Each utterance is heard at three speeds, in noise, with other microphones and gains, bands and
 spans blanked; then, for a tenth of the training, through synthetic rooms and telephones (300 to 3,400 Hz; G.711
 or GSM) and in more noise, too, with other vocal tracts and tempi. Log-mel is normalised by statistics that start

@@ -102,16 +102,19 @@ _INTRODUCTION = """\
 # Training results of {name}
 
 Written by `stser-train tables` from the output of these commands, on the corpora named in
-[LICENSE-weights.md](../../LICENSE-weights.md) below `$STSER_DATA` (`make model` runs the first,
-`make figures` all others):
+[LICENSE-weights.md](../../LICENSE-weights.md) below `$STSER_DATA` ([docs/teacher.md](../teacher.md) on the first two;
+`make model TAUGHT=...` trains, `make figures TAUGHT=...` measures):
 
-    stser-train fit --out runs/first
-    stser-train fit --config config/train_tune.toml --speech-from runs/first --tune-speech \\
+    stser-train pretrain --teacher WHISPER --config config/train_taught.toml --out runs/smodel.safetensors
+    stser-train hear --teacher WHISPER --config config/train_taught.toml --out runs/hearing.safetensors
+    TAUGHT="--smodel runs/smodel.safetensors --hearing runs/hearing.safetensors"
+    stser-train fit --config config/train_taught.toml $TAUGHT --out runs/first
+    stser-train fit --config config/train_tune.toml $TAUGHT --speech-from runs/first --tune-speech \\
         --text-from runs/first --out stser_core/weights/stser-open
-    stser-train crossval
-    stser-train left-out
-    stser-train held-out
-    stser-train robustness --checkpoint stser_core/weights/stser-open --each 2
+    stser-train crossval --config config/train_taught.toml --tune config/train_tune.toml $TAUGHT
+    stser-train left-out --config config/train_taught.toml --tune config/train_tune.toml $TAUGHT
+    stser-train held-out --config config/train_taught.toml
+    stser-train robustness --config config/train_taught.toml --checkpoint stser_core/weights/stser-open --each 2
     stser-train baseline
     stser-train tables
 
