@@ -27,7 +27,8 @@ def model_card(results: Results, description: Description) -> str:
 def shipped(card: str) -> str:
     """The card as it lies beside the weights, where the pages of the project are not."""
     text = card.replace("[LICENSE-weights.md](../LICENSE-weights.md)", "LICENSE-weights.md")
-    text = text.replace("[results/training.md](results/training.md)", "docs/results/training.md")
+    for page in ("results/training.md", "teacher.md"):
+        text = text.replace(f"[{page}]({page})", f"docs/{page}")
     return text.replace(pictures(""), "")
 
 
@@ -53,10 +54,10 @@ be told (article 50). This is no legal advice.
 GoEmotions, MELD, DailyDialog, CARER, TweetEval. Noise: ESC-10. Sources, citations and licences:
 [LICENSE-weights.md](../LICENSE-weights.md). The weights are CC BY-NC-SA 4.0: no commercial purpose.
 
-**Teacher.** The smodel first learnt from 3.5 hours of people who read what the encoder of OpenAI's whisper-base hears in them,
-then labels together with what a regression on that encoder's states says of speakers that it never saw
-([teacher.md](teacher.md)). The encoder is in no file of this package. The smodel of these weights was pre-trained by a first
-version of that command: a fresh one differs a little.
+**Teacher.** The smodel first learnt from 3.5 hours of people who read what the encoder of OpenAI's whisper-base hears in
+them, then labels together with what a regression on that encoder's states says of speakers that it never saw
+([teacher.md](teacher.md)). The encoder is in no file of this package. The smodel of these weights was pre-trained by a
+first version of that command: a fresh one differs a little.
 
 **Training.** Each utterance is heard at three speeds, in noise, with other microphones and gains, bands and
 spans blanked; then, for a tenth of the training, through synthetic rooms and telephones (300 to 3,400 Hz; G.711
