@@ -54,8 +54,8 @@ be told (article 50). This is no legal advice.
 GoEmotions, MELD, DailyDialog, CARER, TweetEval. Noise: ESC-10. Sources, citations and licences:
 [LICENSE-weights.md](../LICENSE-weights.md). The weights are CC BY-NC-SA 4.0: no commercial purpose.
 
-**Teacher.** The smodel first learnt from 3.5 hours of people who read what the encoder of OpenAI's whisper-base hears in
-them, then labels together with what a regression on that encoder's states says of speakers that it never saw
+**Teacher.** The smodel first learnt from 3.5 hours of people who read what the encoder of OpenAI's whisper-base hears
+in them, then labels together with what a regression on that encoder's states says of speakers that it never saw
 ([teacher.md](teacher.md)). The encoder is in no file of this package. The smodel of these weights was pre-trained by a
 first version of that command: a fresh one differs a little.
 
