@@ -160,15 +160,15 @@ def apart(one: dict[str, float], other: dict[str, float]) -> float:
 
 @pytest.mark.parametrize("voice", ["slt", "rms"])
 def test_a_loud_voice_and_a_soft_one_are_judged_alike(tmp_path: Path, voice: str) -> None:
-    """The same words by the same speaker, close to the microphone and 24 dB softer."""
+    """The same words by the same speaker, close to the microphone and 18 dB softer."""
     text = "we are going to the station in the morning"
     sentence = spoken(text, voice=voice, before_s=0.6, after_s=0.8)
     loud, soft = (
         heard(tmp_path, np.tile(gain * sentence, 6), asr__enabled=False)
-        for gain in (np.float32(1.0), np.float32(0.06))
+        for gain in (np.float32(1.0), np.float32(0.12))
     )
     assert len(loud) == len(soft) == 6
-    assert loud[-1]["audio"]["level_dbfs"] - soft[-1]["audio"]["level_dbfs"] > 20
+    assert loud[-1]["audio"]["level_dbfs"] - soft[-1]["audio"]["level_dbfs"] > 15
     for one, other in zip(speech_posteriors(loud)[-3:], speech_posteriors(soft)[-3:], strict=True):
         assert apart(one, other) < 0.15
 
