@@ -332,8 +332,8 @@ EXPLANATION = (
     "(while anything is `shedding.words_ms` late, utterances that begin are judged by the voice alone, and say so),",
     "audio (of what waits longer than `capture.backlog_ms` the newest eighth is kept; an event reports the gap, which",
     "ends the utterance). A verdict is never left out: each segment that began has its event. Its delay stays near",
-    "that backlog and `asr.late_s`. Where streams are so many that even dropping their audio is too much work for one event",
-    "loop, that comes on top; so does the lateness of the audio server, one more thread of the same interpreter.",
+    "that backlog and `asr.late_s`. Where streams are so many that even dropping their audio is too much work for one",
+    "event loop, that comes on top; so does the lateness of the audio server, one more thread of the same interpreter.",
 )
 
 
