@@ -49,8 +49,12 @@ class Engine(Protocol):
         ...
 
 
+RENEWED_AFTER: Final = 600 * SAMPLE_RATE_HZ
+"""Samples after which a recogniser is made anew: it counts time in single precision."""
+
+
 class VoskEngine:
-    """Vosk, with a fresh recogniser for each segment.
+    """Vosk, begun anew for each segment.
 
     Words outside the model's vocabulary, which it writes ``[unk]``, are left out of the transcript:
     the text classifier would read a placeholder as a word.
@@ -69,6 +73,10 @@ class VoskEngine:
         self._new_recogniser = vosk.KaldiRecognizer
         self._recogniser: Any = None
         self._start = 0
+        self._heard = 0
+        """Samples of this segment that Vosk was given."""
+        self._before = 0
+        """And of all segments before it."""
         self._words: list[Word] = []
         self._fed: list[Samples] = []
         if model is not None:
@@ -88,14 +96,29 @@ class VoskEngine:
             ) from error
 
     def begin(self, start: int) -> None:
-        self._recogniser = self._new_recogniser(self.model, float(SAMPLE_RATE_HZ))
-        self._recogniser.SetWords(True)
+        self._before += self._heard
+        if self._before > RENEWED_AFTER or not self._put_aside():
+            self._recogniser, self._before = None, 0
+        if self._recogniser is None:
+            self._recogniser = self._new_recogniser(self.model, float(SAMPLE_RATE_HZ))
+            self._recogniser.SetWords(True)
+        self._heard = 0
         self._start = start
         self._words = []
         self._fed = []
 
+    def _put_aside(self) -> bool:
+        """End what was heard before; the recogniser keeps what it has composed of its graphs. False where it fails."""
+        if self._recogniser is not None:
+            try:
+                self._recogniser.FinalResult()
+            except Exception:  # noqa: BLE001 - Vosk raises bare Exceptions; a fresh one takes over
+                return False
+        return True
+
     def feed(self, samples: Samples) -> None:
         self._fed.append(samples)
+        self._heard += len(samples)
         pcm = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
         # True where Vosk, too, has heard a pause: what it has until there must be taken now.
         if self._recogniser.AcceptWaveform(pcm.tobytes()):
@@ -128,13 +151,14 @@ class VoskEngine:
             n_samples -= len(samples)
 
     def _take(self, result: str) -> None:
-        """Append the words of one of Vosk's results, whose times run from the segment's start."""
-        offset_s = self._start / SAMPLE_RATE_HZ
+        """Append the words of one of Vosk's results, whose times run on over all segments."""
+        offset_s, before_s = self._start / SAMPLE_RATE_HZ, self._before / SAMPLE_RATE_HZ
         self._words += [
             Word(
                 word=word["word"],
-                start_s=offset_s + word["start"],
-                end_s=offset_s + word["end"],
+                # Whole frames, but for the digits that Vosk writes.
+                start_s=offset_s + round(word["start"] - before_s, 3),
+                end_s=offset_s + round(word["end"] - before_s, 3),
                 conf=min(1.0, max(0.0, word["conf"])),
             )
             for word in json.loads(result).get("result", [])
