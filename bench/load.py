@@ -22,8 +22,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -47,6 +46,7 @@ from monitor.events import (
 from monitor.portaudio import InputDevice
 from monitor.settings import MonitorSettings
 from monitor.worker import NativeWorker
+from tests.support.realtime import AlwaysOpen
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 BLOCK_MS = 20
@@ -125,7 +125,7 @@ class Microphone:
 
 
 @dataclass
-class Tally:
+class Tally(AlwaysOpen):
     """A publisher that counts what it is given."""
 
     kinds: Counter[str] = field(default_factory=Counter)
@@ -134,17 +134,6 @@ class Tally:
     wordless: int = 0
     lost_s: float = 0.0
     audio_s: float = 0.0
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
 
     def publish(self, event: WireEvent) -> None:
         match event.happening:
