@@ -66,19 +66,16 @@ text-model: $(TEST_VENV)/installed
 		--teacher $$(./setup/teacher $(TEST_VENV)/bin/python runs/teacher)
 
 # The default weights (TAUGHT="--smodel FILE --hearing FILE": with a teacher of the voice, docs/teacher.md): the ALBERT distilled,
-# both branches trained, the speech branch tuned to rooms, noise and telephones, and exported.
+# both branches trained, and exported.
 model: text-model
-	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train fit --out runs/first $(CONFIG) \
+	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train fit --out stser_core/weights/stser-open $(CONFIG) \
 		--albert runs/distil/albert --opinions runs/distil/opinions.safetensors $(TAUGHT) $(ARGS)
-	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train fit --config config/train_tune.toml --text-from runs/first \
-		--speech-from runs/first --tune-speech --out stser_core/weights/stser-open $(TAUGHT) $(ARGS)
 
 CONFIG = --config config/train_$(if $(TAUGHT),taught,open).toml
-FOLDS = $(CONFIG) --tune config/train_tune.toml $(TAUGHT)
 # All figures of docs/results/training.md and the model card; goes on where it was stopped.
 figures: $(TEST_VENV)/installed
-	@for command in "crossval $(FOLDS)" "left-out $(FOLDS)" "held-out $(CONFIG)" \
-		"robustness $(CONFIG) --checkpoint stser_core/weights/stser-open --each 2" baseline; do \
+	@for command in "crossval $(CONFIG) $(TAUGHT)" "left-out $(CONFIG) $(TAUGHT)" \
+		"held-out $(CONFIG)" "robustness $(CONFIG)" baseline; do \
 		$(ONE_THREAD) $(TEST_VENV)/bin/stser-train $$command $(ARGS) >/dev/null || exit; done
 	@$(TEST_VENV)/bin/stser-train tables
 	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train words --sentences 400 --out docs/results/words.md $(ARGS)

@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from config.loader import SettingsError, load
 from stser_core.errors import StserError
@@ -17,6 +18,9 @@ from training.flags import PAPER_SETTINGS, SETTINGS, parser
 from training.recogniser.cli import run as run_recogniser
 from training.settings import OpenSettings, PaperSettings
 from training.utterance import Utterance
+
+if TYPE_CHECKING:
+    from training.voice_teacher import VoiceTeacher
 
 RUNS = Path("runs")
 """Folder of results where ``--out`` names none."""
@@ -143,8 +147,7 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
     elif flags.command == "left-out":
         from training.crossval import left_out
 
-        taught = (_tuning(flags), flags.hearing, flags.smodel)
-        figures = left_out(flags.root, flags.cache, out, settings, *taught)
+        figures = left_out(flags.root, flags.cache, out, settings, _teacher(flags))
     elif flags.command == "held-out":
         from stser_core.ensemble import DEFAULT_CHECKPOINT
         from training.crossval import of_checkpoint
@@ -162,8 +165,7 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
         from training.crossval import crossval
 
         checkpoint = flags.checkpoint or DEFAULT_CHECKPOINT
-        taught = (_tuning(flags), flags.hearing, flags.smodel)
-        figures = crossval(flags.root, flags.cache, checkpoint, out, settings, *taught)
+        figures = crossval(flags.root, flags.cache, checkpoint, out, settings, _teacher(flags))
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(figures, indent=1)
     (out / f"{flags.command}.json").write_text(text + "\n", "utf-8")
@@ -171,8 +173,10 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
     return 0
 
 
-def _tuning(flags: argparse.Namespace) -> OpenSettings | None:
-    return None if flags.tune is None else load(flags.tune, OpenSettings)
+def _teacher(flags: argparse.Namespace) -> VoiceTeacher:
+    from training.voice_teacher import VoiceTeacher
+
+    return VoiceTeacher(smodel=flags.smodel, hearing=flags.hearing)
 
 
 def _evaluate(flags: argparse.Namespace) -> int:
@@ -196,8 +200,6 @@ def _fit(flags: argparse.Namespace, settings: OpenSettings) -> int:
     from training.fit import fit
     from training.text_encoder import TextEncoder
 
-    if flags.tune_speech and flags.speech_from is None:
-        raise TrainingError("--tune-speech needs --speech-from: a branch to train further.")
     if flags.text_from is None and flags.albert is not None:
         encoder = TextEncoder.of_albert(str(flags.albert))
     else:
@@ -211,9 +213,7 @@ def _fit(flags: argparse.Namespace, settings: OpenSettings) -> int:
         flags.text_from,
         flags.opinions,
         flags.speech_from,
-        flags.tune_speech,
-        flags.hearing,
-        flags.smodel,
+        _teacher(flags),
     )
     sys.stdout.write(f"{flags.out}: {manifest.model_id}\n")
     return 0

@@ -29,7 +29,6 @@ from stser_core.tensors import load_model
 from training.errors import TrainingError
 from training.fit import HEARD_IN_VALIDATION, fit_bimodal, fit_speech, matched_pairs
 from training.folds import halves, left_out_fold, speaker_folds, training_only
-from training.hearing import read_hearing
 from training.held_out import (
     HEARD,
     Run,
@@ -39,12 +38,12 @@ from training.held_out import (
 )
 from training.loop import score_speech, score_text
 from training.open_corpora import TextSplit, generator, read_speech, read_text
-from training.pretrain import load_pretrained
 from training.settings import OpenSettings
 from training.speech_data import SpeechData
 from training.text_data import TextData
 from training.text_encoder import TextEncoder
 from training.unlike import unlike_figures
+from training.voice_teacher import VoiceTeacher
 
 logger = logging.getLogger(__name__)
 
@@ -60,9 +59,7 @@ def crossval(
     checkpoint: Path,
     out: Path,
     settings: OpenSettings,
-    tuning: OpenSettings | None = None,
-    hearing: Path | None = None,
-    smodel: Path | None = None,
+    teacher: VoiceTeacher | None = None,
 ) -> dict[str, Any]:
     """Run all folds that ``out`` does not hold yet, and sum them up.
 
@@ -72,19 +69,16 @@ def crossval(
         checkpoint: Gives the text branch; read when the speech branches are trained.
         out: Folder for each fold's weights and figures; a run that was killed goes on there.
         settings: As for ``fit``.
-        tuning: Of a second part of each speech branch's training.
-        hearing: A teacher's of the speech branches, as ``stser-train hear`` writes it.
-        smodel: What each smodel starts from, as ``stser-train pretrain`` writes it.
+        teacher: Of the speech branches.
 
     Returns:
         ``speech``: as :func:`~training.held_out.speech_figures`. ``reliability`` and ``pairs``
         likewise.
     """
     speech = read_speech(root, settings, cache)
-    heard = None if hearing is None else read_hearing(hearing, speech.utterances)
-    runs = crossval_runs(speech, settings, tuning)
+    runs = crossval_runs(speech, settings)
     for run in runs:
-        run_speech(run, speech, root, out, heard, smodel)
+        run_speech(run, speech, root, out, teacher or VoiceTeacher())
     text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
     for run in runs:
         run_pairs(run, speech, text, checkpoint, out)
@@ -100,9 +94,7 @@ def left_out(
     cache: Path,
     out: Path,
     settings: OpenSettings,
-    tuning: OpenSettings | None = None,
-    hearing: Path | None = None,
-    smodel: Path | None = None,
+    teacher: VoiceTeacher | None = None,
 ) -> dict[str, Any]:
     """Train without each corpus in turn and test on it; goes on where it was killed.
 
@@ -110,30 +102,22 @@ def left_out(
         As :func:`crossval`, of the speech classifier alone.
     """
     speech = read_speech(root, settings, cache)
-    heard = None if hearing is None else read_hearing(hearing, speech.utterances)
-    runs = left_out_runs(speech, settings, tuning)
+    runs = left_out_runs(speech, settings)
     for run in runs:
-        run_speech(run, speech, root, out, heard, smodel)
+        run_speech(run, speech, root, out, teacher or VoiceTeacher())
     return {
         "speech": speech_figures(runs, speech, out),
         "reliability": speech_reliability(runs, speech, out),
     }
 
 
-def crossval_runs(
-    speech: SpeechData, settings: OpenSettings, tuning: OpenSettings | None = None
-) -> list[Run]:
+def crossval_runs(speech: SpeechData, settings: OpenSettings) -> list[Run]:
     """One a fold."""
     folds = speaker_folds(
         speech.utterances, settings.folds, settings.validation_share, settings.seed
     )
     return [
-        Run(
-            f"speech-{n}",
-            fold,
-            dataclasses.replace(settings, seed=settings.seed + n),
-            tuning and dataclasses.replace(tuning, seed=tuning.seed + n),
-        )
+        Run(f"speech-{n}", fold, dataclasses.replace(settings, seed=settings.seed + n))
         for n, fold in enumerate(folds, start=1)
     ]
 
@@ -168,15 +152,12 @@ def of_checkpoint(
     }
 
 
-def left_out_runs(
-    speech: SpeechData, settings: OpenSettings, tuning: OpenSettings | None = None
-) -> list[Run]:
+def left_out_runs(speech: SpeechData, settings: OpenSettings) -> list[Run]:
     """One a corpus."""
     runs = []
     for corpus in settings.speech.corpora:
         fold = left_out_fold(speech.utterances, corpus, settings.validation_share, settings.seed)
-        others = tuning and _without(corpus, tuning)
-        runs.append(Run(f"without-{corpus}", fold, _without(corpus, settings), others))
+        runs.append(Run(f"without-{corpus}", fold, _without(corpus, settings)))
     return runs
 
 
@@ -192,14 +173,7 @@ def _without(corpus: str, settings: OpenSettings) -> OpenSettings:
     return dataclasses.replace(settings, speech=speech)
 
 
-def run_speech(
-    run: Run,
-    speech: SpeechData,
-    root: Path,
-    out: Path,
-    hearing: NDArray[np.float32] | None = None,
-    smodel: Path | None = None,
-) -> None:
+def run_speech(run: Run, speech: SpeechData, root: Path, out: Path, teacher: VoiceTeacher) -> None:
     """Train one speech branch and keep it with what it says of validation and test, unless it is there.
 
     ``NAME.safetensors`` holds the weights, ``NAME.npz`` logits in the order of the fold: ``test``
@@ -211,11 +185,9 @@ def run_speech(
         return
     torch.manual_seed(run.settings.seed)
     model = StserModel(run.settings.sizes)
-    if smodel is not None:
-        load_pretrained(model.smodel, smodel)
-    prior = fit_speech(model, speech, run.fold, root, run.settings, hearing)
-    if run.tuning is not None:
-        prior = fit_speech(model, speech, run.fold, root, run.tuning, hearing)
+    teacher.start(model.smodel)
+    heard = teacher.heard(speech.utterances)
+    prior = fit_speech(model, speech, run.fold, root, run.settings, heard)
     save_model(nn.ModuleList([model.smodel, model.speech]), str(weights))
     score_run(model, prior, run, speech, out)
     logger.info("%s: %s", run.name, speech_figures([run], speech, out))

@@ -18,7 +18,6 @@ from stser_core.fusion import StserModel
 from stser_core.tensors import load_model, rounded
 from training.calibrate import temperature
 from training.folds import Fold, training_only
-from training.hearing import read_hearing
 from training.lesson import SpeechTargets, prepare
 from training.loop import (
     accuracy,
@@ -40,12 +39,12 @@ from training.open_corpora import (
     read_text,
 )
 from training.opinions import read_opinions
-from training.pretrain import load_pretrained
 from training.settings import OpenSettings
 from training.speech_data import SpeechBatches, SpeechData
 from training.text_data import TextBatches
 from training.text_encoder import TextEncoder
 from training.unlike import learn_novelty
+from training.voice_teacher import VoiceTeacher
 
 logger = logging.getLogger(__name__)
 
@@ -181,9 +180,7 @@ def fit(
     text_from: Path | None = None,
     opinions: Path | None = None,
     speech_from: Path | None = None,
-    tune_speech: bool = False,
-    hearing: Path | None = None,
-    smodel: Path | None = None,
+    teacher: VoiceTeacher | None = None,
 ) -> Manifest:
     """Train all three branches and write the checkpoint.
 
@@ -196,9 +193,7 @@ def fit(
         text_from: Takes the trained text branch of this checkpoint instead of training one.
         opinions: A teacher's, as ``stser-train distil`` writes them.
         speech_from: Likewise the speech branch, which must be of the same corpora.
-        tune_speech: Train that speech branch further.
-        hearing: A teacher's, as ``stser-train hear`` writes it, for the speech branch.
-        smodel: What the smodel starts from, as ``stser-train pretrain`` writes it.
+        teacher: Of the speech branch.
 
     Raises:
         CorpusError: A corpus is missing or damaged.
@@ -208,17 +203,15 @@ def fit(
     text = read_text(root, settings, encoder.tokenizer())
     believed = None if opinions is None else read_opinions(opinions, text.data)
     speech = read_speech(root, settings, cache)
-    heard = None if hearing is None else read_hearing(hearing, speech.utterances)
     fold = training_only(speech.utterances, settings.validation_share, settings.seed)
     if speech_from is None:
+        teacher = teacher or VoiceTeacher()
         model = started(encoder, settings)
-        if smodel is not None:
-            load_pretrained(model.smodel, smodel)
+        teacher.start(model.smodel)
+        heard = teacher.heard(speech.utterances)
         prior = fit_speech(model, speech, fold, root, settings, heard)
     else:
         model, prior = _with_speech_of(speech_from, encoder, settings)
-        if tune_speech:
-            prior = fit_speech(model, speech, fold, root, settings, heard)
     if text_from is None:
         fit_text(model, text, settings, believed)
     else:

@@ -64,14 +64,11 @@ def parser() -> argparse.ArgumentParser:
         "--speech-from", type=Path, help="checkpoint whose trained speech branch is taken as it is"
     )
     fit.add_argument(
-        "--tune-speech", action="store_true", help="train the branch of --speech-from further"
-    )
-    fit.add_argument(
         "--opinions",
         type=Path,
         help="the teacher's opinions of the sentences, as distil writes them",
     )
-    _add_hearing(fit)
+    _add_teacher(fit)
     _add_text_commands(commands, shared)
     _add_hear(commands, shared)
     crossval = commands.add_parser(
@@ -93,8 +90,7 @@ def parser() -> argparse.ArgumentParser:
     crossval.add_argument(
         "--checkpoint", type=Path, help="gives the text branch; default: the packaged one"
     )
-    _add_tuning(crossval)
-    _add_hearing(crossval)
+    _add_teacher(crossval)
     _add_words(crossval)
     _add_held_out(commands, shared)
     baseline = commands.add_parser(
@@ -170,8 +166,7 @@ def _add_held_out(commands: Any, shared: argparse.ArgumentParser) -> None:
     left_out.add_argument(
         "--out", type=Path, help="folder of the results, resumable (default: runs/left-out)"
     )
-    _add_tuning(left_out)
-    _add_hearing(left_out)
+    _add_teacher(left_out)
     held_out = commands.add_parser(
         "held-out",
         parents=[shared],
@@ -207,16 +202,6 @@ def _add_held_out(commands: Any, shared: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_tuning(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--tune",
-        type=Path,
-        metavar="CONFIG",
-        help="settings by which each speech branch is trained further, as fit --tune-speech does "
-        "(open corpora only)",
-    )
-
-
 def _add_hear(commands: Any, shared: argparse.ArgumentParser) -> None:
     """What goes before ``fit`` for voices alone."""
     for name, does in (
@@ -233,7 +218,7 @@ def _add_hear(commands: Any, shared: argparse.ArgumentParser) -> None:
         command.add_argument("--out", type=Path, required=True, help="file to write (safetensors)")
 
 
-def _add_hearing(command: argparse.ArgumentParser) -> None:
+def _add_teacher(command: argparse.ArgumentParser) -> None:
     """What a Whisper taught; for open corpora only."""
     command.add_argument(
         "--hearing",

@@ -38,8 +38,6 @@ class Run:
     """Of its files."""
     fold: Fold
     settings: OpenSettings
-    tuning: OpenSettings | None = None
-    """Of a second part of the training, where there is one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

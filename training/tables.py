@@ -108,13 +108,11 @@ Written by `stser-train tables` from the output of these commands, on the corpor
     stser-train pretrain --teacher WHISPER --config config/train_taught.toml --out runs/smodel.safetensors
     stser-train hear --teacher WHISPER --config config/train_taught.toml --out runs/hearing.safetensors
     TAUGHT="--smodel runs/smodel.safetensors --hearing runs/hearing.safetensors"
-    stser-train fit --config config/train_taught.toml $TAUGHT --out runs/first
-    stser-train fit --config config/train_tune.toml $TAUGHT --speech-from runs/first --tune-speech \\
-        --text-from runs/first --out stser_core/weights/stser-open
-    stser-train crossval --config config/train_taught.toml --tune config/train_tune.toml $TAUGHT
-    stser-train left-out --config config/train_taught.toml --tune config/train_tune.toml $TAUGHT
+    stser-train fit --config config/train_taught.toml $TAUGHT --out stser_core/weights/stser-open
+    stser-train crossval --config config/train_taught.toml $TAUGHT
+    stser-train left-out --config config/train_taught.toml $TAUGHT
     stser-train held-out --config config/train_taught.toml
-    stser-train robustness --config config/train_taught.toml --checkpoint stser_core/weights/stser-open --each 2
+    stser-train robustness --config config/train_taught.toml
     stser-train baseline
     stser-train tables
 
