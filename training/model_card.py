@@ -56,14 +56,13 @@ GoEmotions, MELD, DailyDialog, CARER, TweetEval. Noise: ESC-10. Sources, citatio
 
 **Teacher.** The smodel first learnt from 3.5 hours of people who read what the encoder of OpenAI's whisper-base hears
 in them, then labels together with what a regression on that encoder's states says of speakers that it never saw
-([teacher.md](teacher.md)). The encoder is in no file of this package. The smodel of these weights was pre-trained by a
-first version of that command: a fresh one differs a little.
+([teacher.md](teacher.md)). The encoder is in no file of this package.
 
 **Training.** Each utterance is heard at three speeds, in noise, with other microphones and gains, bands and
-spans blanked; then, for a tenth of the training, through synthetic rooms and telephones (300 to 3,400 Hz; G.711
-or GSM) and in more noise, too, with other vocal tracts and tempi. Log-mel is normalised by statistics that start
-from the training corpora and follow the voice and the room as speech is heard; training simulates hearing 0 to
-30 utterances before. The statistics hold no words.
+spans blanked, with other vocal tracts and tempi; two in five come through synthetic rooms and telephones (300 to
+3,400 Hz; G.711 or GSM). Log-mel is normalised by statistics that start from the training corpora and follow the
+voice and the room as speech is heard; training simulates hearing 0 to 30 utterances before. The statistics hold
+no words.
 
 **Pairing.** No open corpus has English speech whose words carry the emotion, too. The bimodal classifier was
 trained on pairs of an utterance and a sentence of *different* corpora that share a label; in some of them voice

@@ -57,18 +57,6 @@ class Results:
             notes,
         )
 
-    @property
-    def of(self) -> str:
-        """Which weights the folds are of."""
-        return str(self.crossval.get("of", self.name))
-
-    @property
-    def reliable(self) -> Mapping[str, Any]:
-        """The folds where they say how far a probability can be trusted, else the held-out speakers."""
-        if "reliability" in self.crossval or self.held_out is None:
-            return self.crossval
-        return self.held_out
-
 
 def _read(path: Path) -> Mapping[str, Any] | None:
     if not path.is_file():
@@ -87,7 +75,7 @@ def sections(results: Results, level: str) -> list[str]:
     """Every table with its heading and what it means."""
     return [
         f"{level} Speech classifier, UA\n\n"
-        + _SPEECH.format(of=results.of)
+        + _SPEECH
         + speech_table(results.crossval["speech"], results.baseline),
         f"{level} Speakers set apart\n\n" + held_out(results),
         f"{level} A corpus left out\n\n" + left_out(results),
@@ -121,8 +109,8 @@ calibration error in 15 bins. All figures are speaker-independent. Chance is .25
 """
 _SPEECH = """\
 Five folds by speaker over all three corpora at once, validation speakers drawn from the training speakers.
-One model a fold, of the recipe of {of}. *n heard*: utterances of the unseen
-speaker that the adaptation had heard before, without labels. The baseline (openSMILE
+One model a fold, trained as the shipped one. *n heard*: utterances of the unseen speaker that the
+adaptation had heard before, without labels. The baseline (openSMILE
 eGeMAPSv02 and an RBF support vector machine) is trained on each corpus alone; *oracle*
 normalises with all of the test speaker's utterances, which no live monitor can know.
 
@@ -138,7 +126,7 @@ rooms. ECE after 10 utterances heard.
 
 """
 _ROBUSTNESS = """\
-The speakers set apart ({utterances} utterances), 10 heard in the same condition. Noises are recordings
+The test speakers of the five folds ({utterances} utterances), 10 heard in the same condition. Noises are recordings
 that training never heard; rooms are recorded responses. *Kept*: share of the clean UA.
 
 """
@@ -256,14 +244,14 @@ def pairs_table(results: Results) -> str:
     """WA, UA and ECE of each classifier and of their average on pairs."""
     rows = [["", "WA", "UA", "ECE"]]
     for name in (*CLASSIFIERS, "STSER"):
-        found = results.reliable["pairs"][name]
+        found = results.crossval["pairs"][name]
         rows.append([name, *(_f(found[key]) for key in ("WA", "UA", "ECE"))])
     return _table(rows)
 
 
 def reliability(results: Results) -> str:
     """Calibration errors, and coverage and accuracy at some bounds on confidence."""
-    voice, pairs = results.reliable["reliability"], results.reliable["pairs"]["STSER"]
+    voice, pairs = results.crossval["reliability"], results.crossval["pairs"]["STSER"]
     rows = [["bound on confidence", "speech: coverage", "right", "pairs: coverage", "right"]]
     of_pairs = {row[0]: row[1:] for row in pairs["coverage"]}
     rows += [
@@ -271,7 +259,7 @@ def reliability(results: Results) -> str:
         for bound, covered, right in voice["coverage"]
         if round(1000 * bound) % 50 == 0 and bound in of_pairs
     ]
-    bounds = results.reliable["pairs"]["bounds"]
+    bounds = results.crossval["pairs"]["bounds"]
     return (
         f"ECE: speech {voice['ECE']:.3f}, STSER on pairs {pairs['ECE']:.3f}. Bounds below which the verdicts "
         f"that set them are more often wrong than right: confidence {voice['least confidence']:.2f} for the "
@@ -290,8 +278,8 @@ def draw(results: Results, folder: Path) -> None:
     """Reliability diagram and coverage as PNG and SVG, coverage as CSV, too."""
     folder.mkdir(parents=True, exist_ok=True)
     kinds = {
-        "speech": results.reliable["reliability"],
-        "pairs, STSER": results.reliable["pairs"]["STSER"],
+        "speech": results.crossval["reliability"],
+        "pairs, STSER": results.crossval["pairs"]["STSER"],
     }
     if results.left_out is not None:
         kinds["speech, corpus left out"] = results.left_out["reliability"]
