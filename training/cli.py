@@ -224,15 +224,16 @@ def _recognised(flags: argparse.Namespace, settings: OpenSettings) -> int:
     from training.recognised import count_confusions
     from training.text_encoder import TextEncoder
     from training.text_report import text_report
-    from training.transcripts import Recogniser, embedded_model
+    from training.transcripts import Recogniser, VoskModel, embedded_model
 
-    recogniser = Recogniser(flags.vosk_model or embedded_model(), flags.cache)
+    folder = flags.vosk_model or embedded_model()
     if flags.command == "words":
+        recogniser = Recogniser(folder, flags.cache)
         stser = Stser.load(flags.checkpoint)
         text = text_report(flags.root, stser, recogniser, flags.sentences, settings)
     else:
         encoder = TextEncoder.of_checkpoint(DEFAULT_CHECKPOINT)
-        text = count_confusions(flags.root, recogniser, encoder, flags.sentences, settings)
+        text = count_confusions(flags.root, VoskModel(folder), encoder, flags.each, settings)
     flags.out.write_text(text, "utf-8")
     return 0
 

@@ -296,11 +296,17 @@ def _add_text_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder of the recogniser's model; default: the embedded one",
     )
-    recognised.add_argument("--sentences", type=int, default=800, help="how many (default: 800)")
     confusions = commands.add_parser(
         "confusions",
         parents=[shared, recognised],
         help="count which words a recogniser hears for which, on synthetic speech",
+    )
+    confusions.add_argument(
+        "--each",
+        type=int,
+        default=400,
+        metavar="N",
+        help="sentences of each corpus and class, at most (default: 400)",
     )
     confusions.add_argument("--out", type=Path, required=True, help="table to write (TSV)")
     words = commands.add_parser(
@@ -309,4 +315,5 @@ def _add_text_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
         help="the text classifier on test sentences as written and as recognised",
     )
     words.add_argument("--checkpoint", type=Path, help="default: the packaged one")
+    words.add_argument("--sentences", type=int, default=800, help="how many (default: 800)")
     words.add_argument("--out", type=Path, required=True, help="Markdown file to write")

@@ -17,16 +17,15 @@ from tqdm import tqdm
 
 from stser_core.text import spoken_words
 from training.errors import TrainingError
+from training.misheard_sentences import heard_sentences
 from training.mishearing import counted_table
-from training.open_corpora import generator, read_text
+from training.open_corpora import read_text
 from training.settings import OpenSettings
 from training.text_encoder import TextEncoder
-from training.transcripts import Recogniser
+from training.transcripts import Recogniser, VoskModel
 
 VOICES: Final = ("slt", "rms", "awb", "kal16")
 """Voices of flite, which take turns."""
-_LONGEST: Final = 20
-"""Words of the longest sentence that is counted."""
 
 
 def recognised(sentences: Sequence[Sequence[str]], recogniser: Recogniser) -> Iterator[list[str]]:
@@ -49,28 +48,21 @@ def recognised(sentences: Sequence[Sequence[str]], recogniser: Recogniser) -> It
 
 
 def count_confusions(
-    root: Path, recogniser: Recogniser, encoder: TextEncoder, sentences: int, settings: OpenSettings
+    root: Path, recogniser: VoskModel, encoder: TextEncoder, each: int, settings: OpenSettings
 ) -> str:
-    """The table of :mod:`training.mishearing`, of training sentences of the tested corpora.
+    """The table of :mod:`training.mishearing`, of training sentences.
 
     Args:
         root: Folder of the corpora.
         recogniser: What hears.
         encoder: Gives word pieces, which the reader of the corpora needs.
-        sentences: How many, in equal parts from each corpus.
+        each: Sentences of each corpus and class, at most.
         settings: Corpora and seed.
 
     Raises:
         CorpusError: A corpus is missing or damaged.
-        TrainingError: There is no flite, or Vosk cannot use the model.
+        TrainingError: A synthesiser is missing or fails.
     """
     split = read_text(root, settings, encoder.tokenizer())
-    order = generator(settings, 8).permutation(split.train)
-    said: list[list[str]] = []
-    for corpus in settings.text.tests:
-        own = [i for i in order if split.data.utterances[i].corpus == corpus]
-        words = [split.data.words[i] for i in own]
-        share = sentences // len(settings.text.tests)
-        said += [w for w in words if len(w) <= _LONGEST][:share]
-    heard = recognised(said, recogniser)
-    return counted_table(zip(said, heard, strict=True))
+    heard = heard_sentences(split, "train", each, recogniser, settings)
+    return counted_table((sentence.said, sentence.heard) for sentence in heard)

@@ -90,13 +90,15 @@ class Recogniser(VoskModel):
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
 
-def in_quiet_room(samples: Samples, rng: np.random.Generator) -> Samples:
-    """The utterance at a usual level with a quiet room before, after and under it."""
+def in_quiet_room(
+    samples: Samples, rng: np.random.Generator, room_dbfs: float = ROOM_DBFS
+) -> Samples:
+    """The utterance at a usual level with a room, by default a quiet one, before, after and under it."""
     level = np.sqrt(np.mean(np.square(samples, dtype=np.float64))) + 1e-9
     loud = samples * (10 ** (LEVEL_DBFS / 20) / level)
     around = (round(BEFORE_S * SAMPLE_RATE_HZ), round(AFTER_S * SAMPLE_RATE_HZ))
     framed = np.pad(loud, around)
-    noise = rng.standard_normal(len(framed)) * 10 ** (ROOM_DBFS / 20)
+    noise = rng.standard_normal(len(framed)) * 10 ** (room_dbfs / 20)
     return np.clip(framed + noise, -1, 1).astype(np.float32)
 
 

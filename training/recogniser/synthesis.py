@@ -52,6 +52,10 @@ _ESPEAK_TRAIN: Final = (
     "m1 m2 m3 m4 m5 m7 m8 f1 f2 f3 Andy Annie Gene john linda steph klatt2 klatt4 anika michael "
     "shelby"
 )
+_ESPEAK_TEXT: Final = (
+    "Alex Alicia Andrea antonio benjamin caleb david Denis ed edward Hugo Lee Marco Mike pablo paul "
+    "pedro quincy rob robert sandro travis zac grandma"
+)
 
 VOICES: Final[Mapping[str, tuple[Voice, ...]]] = {
     "train": (
@@ -78,8 +82,18 @@ VOICES: Final[Mapping[str, tuple[Voice, ...]]] = {
             for name in ("f4", "m6", "f5", "belinda", "klatt3", "victor")
         ),
     ),
+    "text": (
+        Voice("flite", "slt", 172),
+        Voice("flite", "rms", 98),
+        Voice("flite", "kal16", 105),
+        Voice("festival", "cmu_us_slt_arctic_hts"),
+        Voice("festival", "kal_diphone"),
+        *(Voice("espeak-ng", f"en-us+{name}") for name in _ESPEAK_TEXT.split()),
+    ),
 }
-"""No person or variant is on two sides; slt and kal speak through two programs, on the same side."""
+"""No person or variant is on two of the recogniser's sides, ``train``, ``valid`` and ``test``; slt and
+kal speak through two programs, on the same side. ``text`` is for sentences that the text branch learns
+from: the recogniser's training voices of the more natural programs, and variants that it never heard."""
 
 ENGINE_SHARES: Final = {"flite": 0.55, "festival": 0.2, "espeak-ng": 0.25}
 """How often each program is drawn where a side has voices of it: the more natural, the more often."""
