@@ -29,7 +29,7 @@ from training.loop import (
     train_text,
 )
 from training.metrics import confusion, unweighted_accuracy, weighted_accuracy
-from training.mishearing import Confusions
+from training.mishearing import Confusions, misheard
 from training.open_corpora import (
     TextSplit,
     check_apart,
@@ -41,7 +41,7 @@ from training.open_corpora import (
 from training.opinions import read_opinions
 from training.settings import OpenSettings
 from training.speech_data import SpeechBatches, SpeechData
-from training.text_data import TextBatches
+from training.text_data import TextBatches, TextData
 from training.text_encoder import TextEncoder
 from training.unlike import learn_novelty
 from training.voice_teacher import VoiceTeacher
@@ -257,11 +257,15 @@ def calibrate(
     text: TextSplit,
     settings: OpenSettings,
 ) -> dict[str, float]:
-    """A temperature for each classifier, on validation speakers and sentences."""
+    """A temperature for each classifier, on validation speakers and sentences.
+
+    Every sentence as a recogniser may hear it: of words that were never heard a classifier that knows
+    written ones is too sure.
+    """
     heard = score_speech(
         model, speech, fold.validation, prior, heard=HEARD_IN_VALIDATION, seed=settings.seed
     )
-    read = score_text(model, text.data, text.validation)
+    read = score_text(model, misheard_data(text, settings), text.validation)
     said, written = speech.labels[list(fold.validation)], text.data.labels[list(text.validation)]
     pairs = matched_pairs(said, written, generator(settings, 5))
     with torch.no_grad():
@@ -274,6 +278,16 @@ def calibrate(
         "text": temperature(read.logits, written),
         "bimodal": temperature(fused, said[pairs[:, 0]]),
     }
+
+
+def misheard_data(text: TextSplit, settings: OpenSettings) -> TextData:
+    """The sentences of a split with every validation sentence misheard, however often training is."""
+    rng, confusions = generator(settings, 11), Confusions.read()
+    always = dataclasses.replace(settings.text.mishearing, confused=1.0)
+    words = list(text.data.words)
+    for index in text.validation:
+        words[index] = misheard(words[index], always, confusions, rng)
+    return text.data.with_words(words)
 
 
 def matched_pairs(

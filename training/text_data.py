@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 import numpy as np
 import torch
@@ -45,6 +47,12 @@ class TextData:
 
     def __len__(self) -> int:
         return len(self.words)
+
+    def with_words(self, words: Sequence[list[str]]) -> Self:
+        """The same sentences with other words, as many."""
+        other = copy.copy(self)
+        other.words = list(words)
+        return other
 
     def plain(
         self, indices: Sequence[int], tokenizer: TextTokenizer | None = None

@@ -1,10 +1,11 @@
-"""Which sentences are said to the recogniser, by whom and in which order."""
+"""Which sentences are said to the recogniser, by whom, and what calibration makes of the table."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from stser_core.labels import EMOTIONS
+from training.fit import misheard_data
 from training.misheard_sentences import VOICES_OF, to_say
 from training.open_corpora import TextSplit
 from training.recogniser.synthesis import VOICES
@@ -51,3 +52,12 @@ def test_no_voice_of_a_test_says_what_the_text_branch_learns_from() -> None:
     assert not train & valid
     assert not (train | valid) & set(VOICES["test"])
     assert not valid & set(VOICES["train"])
+
+
+def test_calibration_mishears_validation_sentences_and_no_others(albert: Path) -> None:
+    some = split(albert)
+    heard = misheard_data(some, SETTINGS)
+    assert heard.words[:8] == some.data.words[:8]
+    assert heard.words[8:] != some.data.words[8:]
+    assert len({tuple(words) for words in some.data.words[8:]}) == 1  # the given data are untouched
+    assert misheard_data(some, SETTINGS).words == heard.words
