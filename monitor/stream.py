@@ -54,6 +54,7 @@ from monitor.events import (
 from monitor.heard_voice import VoiceFile
 from monitor.inference import EnsembleFaultError, EnsembleWorker, HeardSegment, StreamInference
 from monitor.lateness import Lateness
+from monitor.muting import Muting
 from monitor.ports import AudioSource, Transcriber
 from monitor.provisional import ProvisionalSchedule, ProvisionalSettings
 from monitor.publish.wire import WireEncoder
@@ -167,11 +168,7 @@ class Stream:
         self._degradation = Degradation()
         self._clock = 0
         self._listening = False
-        self._muted = False
-        """Whether nothing shall be heard, since a command said so."""
-        self._muted_at: int | None = None
-        """Where that took effect."""
-        self._mutes = 0
+        self._muting = Muting()
         self._utterances = 0
         self._dropped = {"gaps": 0, "samples": 0, "transcripts": 0}
 
@@ -187,7 +184,7 @@ class Stream:
             self.name,
             self._source.name,
             self._listening,
-            self._muted,
+            self._muting.wanted,
             self._degradation.components,
         )
 
@@ -267,9 +264,9 @@ class Stream:
         """Do as a consumer says."""
         match command:
             case Mute():
-                self._muted = True  # in effect with the next frame
+                self._muting.wanted = True
             case Unmute():
-                self._muted = False
+                self._muting.wanted = False
             case Mark(text=text):
                 self._announce(Marked(text, self._clock))
             case Reset():
@@ -311,11 +308,12 @@ class Stream:
                 self._dropped["gaps"] += 1
                 self._announce(DeviceOverflow(self._source.name, 1, audio.length))
         else:
-            if self._muted != (self._muted_at is not None):
-                await self._switch_mute(audio.start)
+            muted = self._muting.follow(self._source.name, audio.start)
+            if muted is not None:
+                await self._switch_mute(muted, audio.start)
             self._clock = audio.start + len(audio.samples)
             self._note_lateness()
-            if self._muted:
+            if self._muting.wanted:
                 return
             await self._record(audio)
         outputs = self._segmenter.push(audio)
@@ -340,21 +338,14 @@ class Stream:
         if self._recorder is not None:
             self._recorder.end(self.name)
 
-    async def _switch_mute(self, now: int) -> None:
+    async def _switch_mute(self, muted: DeviceMuted, now: int) -> None:
         """What is said while muted is lost on purpose: a gap, which closes an open segment."""
-        active = self._muted_at is None
-        if self._muted_at is None:
-            began = self._muted_at = now
-            self._mutes += 1
+        if muted.active:
             self._end_recording()
-        else:
-            began, self._muted_at = self._muted_at, None
-        gap = AudioGap(began, now - began, "muted")
+        gap = AudioGap(now - muted.length, muted.length, "muted")
         for output in self._segmenter.push(gap):
             await self._advance(output)
-        self._announce(
-            DeviceMuted(self._source.name, active, self._mutes, gap.length, by="command")
-        )
+        self._announce(muted)
 
     async def _advance(self, output: SegmenterOutput) -> None:
         match output:
