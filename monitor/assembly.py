@@ -22,6 +22,7 @@ from monitor.events import ModelId, MonitorStarted
 from monitor.heard_voice import VoiceFile
 from monitor.held_devices import held_microphones
 from monitor.inference import EnsembleWorker
+from monitor.judging import Judging
 from monitor.pipeline import Pipeline
 from monitor.portaudio import default_device
 from monitor.ports import AudioSource, Publisher
@@ -285,18 +286,22 @@ class Workshop:
                 turns=self._vosk.turns,
                 shedding=self.shedding,
             )
-        return Stream(
-            name,
-            source=source,
-            segmenter=Segmenter(settings.vad, settings.segmenter),
-            transcriber=transcriber,
+        judging = Judging(
             ensemble=self.ensemble,
-            encoder=WireEncoder(self._node, name, transcript=settings.transcript),
-            state=EmotionState(settings.state),
+            transcriber=transcriber,
             abstention=settings.abstention,
             provisional=self._provisional,
             shedding=self.shedding,
             voice=choose_voice(settings, name),
+        )
+        return Stream(
+            name,
+            source=source,
+            segmenter=Segmenter(settings.vad, settings.segmenter),
+            judging=judging,
+            encoder=WireEncoder(self._node, name, transcript=settings.transcript),
+            state=EmotionState(settings.state),
+            shedding=self.shedding,
             recorder=self.recorder,
             started=self._started,
         )

@@ -1,30 +1,25 @@
 """The stages of one stream, from its source to its events.
 
-    source -> Segmenter -> (recogniser, log-mel) -> ensemble -> events
+    source -> Segmenter -> Judging (recogniser, log-mel, ensemble) -> events
 
-Two tasks share the work. ``_listen`` takes frames as they come, cuts them and feeds the recogniser
-and the log-mel while the speech goes on. Shortly before a pause ends a segment, ``_listen`` has the
-verdict prepared; if speech goes on, it is thrown away. ``_judge`` takes closed segments in order, awaits
-their verdict, and announces them. Audio is dropped in one place only, the live source's own mailbox,
-which says so with an :class:`AudioGap`; a file waits instead. So each segment leads to exactly
-one utterance event.
+Two tasks share the work. ``_listen`` takes frames as they come, cuts them and hands on what is speech.
+``_judge`` takes closed segments in order, awaits their verdict, and announces them. Audio is dropped in one
+place only, the live source's own mailbox, which says so with an :class:`AudioGap`; a file waits instead. So each
+segment leads to exactly one utterance event.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from monitor.abstention import AbstentionSettings, readable, reasons
 from monitor.commands import Command, Mark, Mute, Reset, Unmute
 from monitor.degradation import Component, Degradation
 from monitor.errors import MonitorError
 from monitor.events import (
-    SAMPLE_RATE_HZ,
     AudioFrame,
     AudioGap,
     DeviceHappening,
@@ -33,12 +28,10 @@ from monitor.events import (
     DeviceOverflow,
     DeviceRecovered,
     Happening,
-    Latency,
     Marked,
     ModelId,
     MonitorStarted,
     MonitorStopped,
-    ProvisionalEmotion,
     Segment,
     SegmenterOutput,
     SpeechAudio,
@@ -46,51 +39,21 @@ from monitor.events import (
     SpeechEnded,
     SpeechPaused,
     SpeechStarted,
-    Transcript,
-    UtteranceEmotion,
     WireEvent,
     to_ms,
 )
-from monitor.heard_voice import VoiceFile
-from monitor.inference import EnsembleFaultError, EnsembleWorker, HeardSegment, StreamInference
+from monitor.judging import ClosedSegment, Judging
 from monitor.lateness import Lateness
 from monitor.muting import Muting
-from monitor.ports import AudioSource, Transcriber
-from monitor.provisional import ProvisionalSchedule, ProvisionalSettings
+from monitor.ports import AudioSource
 from monitor.publish.wire import WireEncoder
 from monitor.recorder import Recorder
 from monitor.segmenter import Segmenter
 from monitor.shedding import Shedding
 from monitor.state import EmotionState
-from stser_core.ensemble import Verdict
-
-logger = logging.getLogger(__name__)
 
 PENDING_SEGMENTS = 8
 """Closed segments that may wait for their verdict before ``_listen`` waits, too."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Judgement:
-    """What the audio of a segment leads to, whenever it is worked out."""
-
-    verdict: Verdict
-    transcript: Transcript | None
-    trouble: str
-    """Why the ensemble has not judged; empty where it has."""
-    heard_s: float
-    """``time.perf_counter()`` when the words were known."""
-    judged_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class _ClosedSegment:
-    segment: Segment
-    judgement: asyncio.Task[_Judgement]
-    late_s: float
-    """How long its last audio had waited to be heard."""
-    closed_s: float
-    """``time.perf_counter()`` at the VAD's decision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +78,10 @@ class Stream:
         name: In topics and CloudEvents sources.
         source: Entered last and left first.
         segmenter: Cuts it.
-        transcriber: None where the voice alone is judged.
-        ensemble: Of all streams.
+        judging: What its segments lead to.
         encoder: Numbers and encodes the events.
         state: The debounced emotion.
-        abstention: When the label is ``uncertain``.
-        provisional: When the emotion so far is said.
-        shedding: What is left out while live streams are late; of all streams.
-        voice: Where the voice heard so far is kept; None for nowhere.
+        shedding: Is told how late a live one is heard; of all streams.
         recorder: Keeps the audio; None where nobody asked for that.
         started: What is announced first, of the ensemble's model.
     """
@@ -133,36 +92,23 @@ class Stream:
         *,
         source: AudioSource,
         segmenter: Segmenter,
-        transcriber: Transcriber | None,
-        ensemble: EnsembleWorker,
+        judging: Judging,
         encoder: WireEncoder,
         state: EmotionState,
-        abstention: AbstentionSettings,
-        provisional: ProvisionalSettings,
         shedding: Shedding,
-        voice: VoiceFile | None,
         recorder: Recorder | None = None,
         started: Callable[[ModelId], MonitorStarted],
     ) -> None:
         self.name = name
         self._source = source
         self._segmenter = segmenter
-        self._transcriber = transcriber
-        self._ensemble = ensemble
+        self._judging = judging
         self._encoder = encoder
         self._state = state
-        self._abstention = abstention
-        self._voice = voice
-        self._recorder = recorder
-        self._schedule = ProvisionalSchedule(provisional)
         self._shedding = shedding
-        self._provisional: asyncio.Task[None] | None = None
+        self._recorder = recorder
         self._started = started
-        self._closed: asyncio.Queue[_ClosedSegment | None] = asyncio.Queue(PENDING_SEGMENTS)
-        self._inference: StreamInference
-        self._tasks: asyncio.TaskGroup
-        self._prepared: asyncio.Task[_Judgement] | None = None
-        """Of the open segment, while it pauses."""
+        self._closed: asyncio.Queue[ClosedSegment | None] = asyncio.Queue(PENDING_SEGMENTS)
         self._failure: MonitorError | None = None
         self._lateness = Lateness()
         self._degradation = Degradation()
@@ -212,25 +158,23 @@ class Stream:
             MonitorError: A part cannot be opened, or the source has failed.
         """
         self._publish = announce
-        self._inference = StreamInference(self._ensemble, self._voice)
         self._encoder.continue_after(newest)
+        tasks = asyncio.TaskGroup()
+        judging = self._judging.opened(self._announce, tasks, live=self._source.live)
         async with AsyncExitStack() as stack:
-            if self._transcriber is not None:
-                await stack.enter_async_context(self._transcriber)
+            await stack.enter_async_context(judging)
             await stack.enter_async_context(self._source)
             self._listening = True
-            self._announce(self._started(self._ensemble.model))
+            self._announce(self._started(self._judging.model))
             ready()
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    self._tasks = tasks
+                async with tasks:
                     tasks.create_task(self._listen(), name=f"listen {self.name}")
                     tasks.create_task(self._judge(), name=f"judge {self.name}")
                 if self._failure is not None:
                     raise self._failure
             finally:
                 self._listening = False
-                await self._inference.saved()
                 self._announce(
                     MonitorStopped(
                         audio_ms=to_ms(self._clock),
@@ -254,11 +198,9 @@ class Stream:
 
     async def partial(self) -> str:
         """Words of the open segment so far; none where they are to be kept out of events."""
-        if not self._encoder.transcript or self._transcriber is None:
+        if not self._encoder.transcript or not self._segmenter.speech_samples:
             return ""
-        if not self._segmenter.speech_samples:
-            return ""
-        return await self._transcriber.partial()
+        return await self._judging.partial()
 
     def obey(self, command: Command) -> None:
         """Do as a consumer says."""
@@ -270,7 +212,7 @@ class Stream:
             case Mark(text=text):
                 self._announce(Marked(text, self._clock))
             case Reset():
-                self._inference.reset()
+                self._judging.reset()
                 self._state.reset()
 
     def _announce(self, happening: Happening) -> None:
@@ -320,7 +262,7 @@ class Stream:
         for output in outputs:
             await self._advance(output)
         if outputs and isinstance(outputs[-1], SpeechAudio):
-            await self._say_so_far()
+            await self._judging.say_so_far(self._segmenter)
 
     def _note_lateness(self) -> None:
         now_s = time.perf_counter()
@@ -350,156 +292,37 @@ class Stream:
     async def _advance(self, output: SegmenterOutput) -> None:
         match output:
             case SpeechStarted(utterance=utterance, start=start):
-                self._inference.begin()
-                if self._transcriber is not None:
-                    self._transcriber.begin(utterance, start, live=self._source.live)
+                self._judging.begin(utterance, start)
                 self._announce(SpeechBegan(utterance, start))
             case SpeechAudio(samples=samples):
-                self._throw_away()
-                self._inference.feed(samples)
-                if self._transcriber is not None:
-                    self._transcriber.feed(samples)
-                    if not self._source.live:
-                        await self._transcriber.wait_ready()
+                await self._judging.feed(samples)
             case SpeechPaused(end=end):
-                self._drop_provisional()
-                self._prepared = self._begin_judgement(end, self._inference.so_far())
+                self._judging.pause(end)
             case Segment():
                 await self._close(output)
-
-    async def _say_so_far(self) -> None:
-        """Where it is time, and nothing of the kind is still being worked out: judge the voice so far."""
-        if self._provisional is not None and not self._provisional.done():
-            return
-        if not self._schedule.due(self._segmenter.handed_on, self._segmenter.speech_samples):
-            return
-        segment = self._segmenter.so_far()
-        if segment is None:
-            return
-        if self._source.live and self._shedding.leaves_out_provisional(time.perf_counter()):
-            return
-        verdict = self._inference.judge_so_far(self._inference.so_far())
-        if verdict is not None:
-            work = self._announce_so_far(segment, verdict)
-            self._provisional = self._tasks.create_task(work, name="provisional")
-            if not self._source.live:
-                await self._provisional
-
-    async def _announce_so_far(self, segment: Segment, judged: Awaitable[Verdict]) -> None:
-        begun_s = time.perf_counter()
-        try:
-            verdict = await judged
-        except EnsembleFaultError:  # the final verdict will say so
-            return
-        judged_s = time.perf_counter()
-        if not verdict.modalities:  # only words were asked for
-            return
-        so_far = UtteranceEmotion(
-            segment=segment,
-            verdict=verdict,
-            transcript=None,
-            abstained=reasons(segment, None, verdict, self._abstention),
-            latency=Latency(
-                endpoint=0.0,
-                asr=0.0,
-                inference=(judged_s - begun_s) * 1000,
-                publish=(time.perf_counter() - judged_s) * 1000,
-            ),
-            model=self._ensemble.model,
-        )
-        self._announce(ProvisionalEmotion(so_far))
-
-    def _drop_provisional(self) -> None:
-        """The final verdict comes first: what has not been worked out by now never will be."""
-        if self._provisional is not None:
-            self._provisional.cancel()
-            self._provisional = None
-
-    def _throw_away(self) -> None:
-        """Speech goes on: what was prepared for its end is of no use."""
-        if self._prepared is not None:
-            self._prepared.cancel()
-            self._prepared = None
-            if self._transcriber is not None:
-                self._transcriber.resume()
 
     async def _close(self, segment: Segment) -> None:
         closed_s = time.perf_counter()
         late_s = self._lateness.of(segment.closed_at, closed_s) if self._source.live else 0.0
-        self._drop_provisional()
+        closed = self._judging.close(segment, late_s, closed_s)
         self._announce(SpeechEnded(segment.utterance, segment.start, segment.end))
-        heard = self._inference.close()
-        judgement = self._prepared or self._begin_judgement(segment.end, heard)
-        self._prepared = None
-        await self._closed.put(_ClosedSegment(segment, judgement, late_s, closed_s))
-
-    def _begin_judgement(self, end: int, heard: HeardSegment) -> asyncio.Task[_Judgement]:
-        """Finish the recogniser at ``end``, and start to work out what the segment leads to."""
-        transcript = (
-            None
-            if self._transcriber is None
-            else self._transcriber.finish(end, live=self._source.live)
-        )
-        return self._tasks.create_task(self._work_out(heard, transcript), name="judgement")
-
-    async def _work_out(
-        self, heard: HeardSegment, recognition: Awaitable[Transcript | None] | None
-    ) -> _Judgement:
-        transcript = None if recognition is None else await recognition
-        heard_s = time.perf_counter()
-        words = None
-        if transcript is not None and readable(transcript, self._abstention):
-            words = [word.word for word in transcript.words]
-        trouble = ""
-        try:
-            verdict = await self._inference.judge(heard, words)
-        except EnsembleFaultError as error:
-            verdict, trouble = Verdict.none(), str(error)
-            logger.warning("an utterance has no verdict: %s", error)
-        judged_s = time.perf_counter()
-        if self._source.live:
-            self._shedding.note(judged_s - heard_s, judged_s)
-        return _Judgement(verdict, transcript, trouble, heard_s, judged_s)
+        await self._closed.put(closed)
 
     async def _judge(self) -> None:
         """Closed segments in, in order; one utterance event out for each."""
         while (closed := await self._closed.get()) is not None:
             self._utterances += 1
-            utterance = await self._verdict(closed)
+            findings = await closed.findings
+            self._dropped["transcripts"] += bool(findings.recogniser_trouble)
+            self._note("recogniser", findings.recogniser_trouble, closed.segment.closed_at)
+            self._note("ensemble", findings.ensemble_trouble, closed.segment.closed_at)
+            utterance = self._judging.utterance(closed, findings)
             self._announce(utterance)
             change = self._state.update(utterance)
             if change is not None:
                 self._announce(change)
             self._closed.task_done()
         self._closed.task_done()  # who waits for all to be settled does not wait for the end's mark
-
-    async def _verdict(self, closed: _ClosedSegment) -> UtteranceEmotion:
-        segment, judgement = closed.segment, await closed.judgement
-        transcript, verdict = judgement.transcript, judgement.verdict
-        if self._transcriber is not None:
-            self._dropped["transcripts"] += transcript is None
-            lost = self._transcriber.trouble if transcript is None else ""
-            self._note("recogniser", lost, segment.closed_at)
-        self._note("ensemble", judgement.trouble, segment.closed_at)
-        # What was prepared before the decision took no time after it.
-        heard_s = max(judgement.heard_s, closed.closed_s)
-        judged_s = max(judgement.judged_s, closed.closed_s)
-        judged = not judgement.trouble
-        abstained = reasons(segment, transcript, verdict, self._abstention, judged=judged)
-        return UtteranceEmotion(
-            segment=segment,
-            verdict=verdict,
-            transcript=transcript,
-            abstained=abstained,
-            latency=Latency(
-                endpoint=(segment.closed_at - segment.speech_end) * 1000 / SAMPLE_RATE_HZ
-                + closed.late_s * 1000,
-                asr=(heard_s - closed.closed_s) * 1000,
-                inference=(judged_s - heard_s) * 1000,
-                publish=(time.perf_counter() - judged_s) * 1000,
-            ),
-            model=self._ensemble.model,
-        )
 
     def _note(self, component: Component, trouble: str, at: int) -> None:
         """Say where a component begins to fail, or works again."""

@@ -123,7 +123,9 @@ def _assembled(folder: Path, sources: list[MixedAudio], *, recogniser: bool) -> 
         stream._source = source
         if recogniser:
             model = find_model("stser-tiny-en")
-            stream._transcriber = VoskTranscriber(model, settings.asr, load=load, turns=vosk.turns)
+            stream._judging._transcriber = VoskTranscriber(
+                model, settings.asr, load=load, turns=vosk.turns
+            )
     return parts
 
 

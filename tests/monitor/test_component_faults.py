@@ -54,7 +54,7 @@ def heard(parts: Assembly) -> Notebook:
 def with_recogniser(talk: Path, engine: type[VoskEngine]) -> Notebook:
     parts = assembled(talk)
     model, settings = find_model("stser-tiny-en"), AsrSettings(hang_s=1.0)
-    parts.streams[0]._transcriber = VoskTranscriber(model, settings, load=engine)
+    parts.streams[0]._judging._transcriber = VoskTranscriber(model, settings, load=engine)
     return heard(parts)
 
 
@@ -66,7 +66,7 @@ def test_a_recogniser_that_never_loads_is_given_up_with_the_start(talk: Path) ->
 
     parts = assembled(talk)
     model, settings = find_model("stser-tiny-en"), AsrSettings(load_s=1.0)
-    parts.streams[0]._transcriber = VoskTranscriber(model, settings, load=NeverLoads)
+    parts.streams[0]._judging._transcriber = VoskTranscriber(model, settings, load=NeverLoads)
     with pytest.raises(ModelError, match=r"not loaded after asr\.load_s \(1\) seconds"):
         heard(parts)
 
@@ -78,7 +78,7 @@ def with_ensemble(parts: Assembly, classify: type[Stser]) -> Assembly:
         return ensemble
 
     worker = EnsembleWorker(load, hang_s=0.5)
-    parts.pipeline._ensemble = parts.streams[0]._ensemble = worker
+    parts.pipeline._ensemble = parts.streams[0]._judging._ensemble = worker
     return parts
 
 

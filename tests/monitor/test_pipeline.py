@@ -83,7 +83,7 @@ def run(
     if engine is not None:
         settings = MonitorSettings().asr
         model = find_model("stser-tiny-en")
-        stream._transcriber = VoskTranscriber(model, settings, load=engine)
+        stream._judging._transcriber = VoskTranscriber(model, settings, load=engine)
 
     asyncio.run(parts.pipeline.run())
     return notebook
@@ -296,10 +296,10 @@ def test_events_are_the_same_whether_verdicts_are_prepared_ahead_or_not(
         never = assembled(path, asr__enabled=asr, segmenter__lead_ms=0)
         for parts in (ahead, never):  # loading anew for each would take most of the time
             worker = EnsembleWorker(lambda: ensemble)
-            parts.pipeline._ensemble = parts.streams[0]._ensemble = worker
+            parts.pipeline._ensemble = parts.streams[0]._judging._ensemble = worker
             if asr:
                 model, settings = find_model("stser-tiny-en"), MonitorSettings().asr
-                parts.streams[0]._transcriber = VoskTranscriber(
+                parts.streams[0]._judging._transcriber = VoskTranscriber(
                     model, settings, load=lambda _: recogniser
                 )
         assert said(run(ahead)) == said(run(never)), f"recording {seed}"
@@ -328,7 +328,7 @@ LONG = "i do not know what to say to you and i am so happy that we are going to 
 def provisional_of(path: Path, **overrides: object) -> Notebook:
     """A run over a file in which provisional events are said, as they are for a stream."""
     parts = assembled(path, **overrides)
-    parts.streams[0]._schedule = ProvisionalSchedule(ProvisionalSettings())
+    parts.streams[0]._judging._schedule = ProvisionalSchedule(ProvisionalSettings())
     return run(parts)
 
 

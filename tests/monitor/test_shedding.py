@@ -80,7 +80,7 @@ def test_utterance_that_begins_while_the_recogniser_is_late_goes_without_words_a
     parts = assembled(tmp_path, talk)
     (stream,) = parts.streams
     stream._source = InRealTime(talk)
-    stream._transcriber = VoskTranscriber(
+    stream._judging._transcriber = VoskTranscriber(
         find_model("stser-tiny-en"),
         AsrSettings(late_s=30.0),
         load=Slow,
@@ -105,7 +105,7 @@ def test_a_recording_that_can_wait_keeps_its_words_however_slow_the_recogniser(
 ) -> None:
     parts = assembled(tmp_path, np.concatenate([HAPPY, HAPPY]))
     (stream,) = parts.streams
-    stream._transcriber = VoskTranscriber(
+    stream._judging._transcriber = VoskTranscriber(
         find_model("stser-tiny-en"), AsrSettings(), load=Slow, shedding=stream._shedding
     )
     notebook = Notebook()
