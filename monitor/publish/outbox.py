@@ -53,12 +53,6 @@ class Outbox:
         self._capacity = capacity
         self._lost: dict[str, Lost] = {}
         """By source."""
-        self._dropped = 0
-
-    @property
-    def dropped(self) -> int:
-        """Messages lost so far."""
-        return self._dropped
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -88,7 +82,6 @@ class Outbox:
     def _lose(self, message: Message) -> None:
         if not message.sequence:  # said in passing: nobody is told that it was missed
             return
-        self._dropped += 1
         lost = self._lost.get(message.source)
         self._lost[message.source] = (
             Lost(message.source, message.sequence, message.sequence, 1)
