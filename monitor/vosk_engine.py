@@ -72,6 +72,8 @@ class VoskEngine:
         vosk.SetLogLevel(-1)
         self._new_recogniser = vosk.KaldiRecognizer
         self._recogniser: Any = None
+        self._unfinished = False
+        """Whether Vosk was given audio since its last final result."""
         self._start = 0
         self._heard = 0
         """Samples of this segment that Vosk was given."""
@@ -102,6 +104,7 @@ class VoskEngine:
         if self._recogniser is None:
             self._recogniser = self._new_recogniser(self.model, float(SAMPLE_RATE_HZ))
             self._recogniser.SetWords(True)
+            self._unfinished = False
         self._heard = 0
         self._start = start
         self._words = []
@@ -109,16 +112,22 @@ class VoskEngine:
 
     def _put_aside(self) -> bool:
         """End what was heard before; the recogniser keeps what it has composed of its graphs. False where it fails."""
-        if self._recogniser is not None:
+        if self._unfinished:
             try:
-                self._recogniser.FinalResult()
+                self._final_result()
             except Exception:  # noqa: BLE001 - Vosk raises bare Exceptions; a fresh one takes over
                 return False
         return True
 
+    def _final_result(self) -> str:
+        result: str = self._recogniser.FinalResult()
+        self._unfinished = False
+        return result
+
     def feed(self, samples: Samples) -> None:
         self._fed.append(samples)
         self._heard += len(samples)
+        self._unfinished = True
         pcm = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
         # True where Vosk, too, has heard a pause: what it has until there must be taken now.
         if self._recogniser.AcceptWaveform(pcm.tobytes()):
@@ -130,7 +139,7 @@ class VoskEngine:
         return " ".join([*words, *(word for word in heard if word != UNKNOWN_WORD)])
 
     def finish(self, end: int) -> Transcript:
-        self._take(self._recogniser.FinalResult())
+        self._take(self._final_result())
         end_s = end / SAMPLE_RATE_HZ
         return Transcript(
             tuple(

@@ -335,6 +335,15 @@ def test_segment_that_goes_on_after_its_end_has_the_very_words_of_one_that_never
     assert vosk_engine.finish(len(samples)) == once
 
 
+def test_segment_that_was_given_up_leaves_nothing_to_the_next(vosk_engine: VoskEngine) -> None:
+    samples = spoken("i am so happy today")
+    alone = recognised(vosk_engine, samples)
+    vosk_engine.begin(0)
+    for block in np.array_split(spoken("leave me alone"), 10):
+        vosk_engine.feed(block)
+    assert recognised(vosk_engine, samples) == alone
+
+
 def test_no_word_reaches_beyond_the_end_of_its_segment(vosk_engine: VoskEngine) -> None:
     samples = spoken("leave me alone")
     vosk_engine.begin(16_000)
