@@ -8,7 +8,6 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
@@ -80,12 +79,7 @@ class EnsembleWorker:
         self.log_mel_settings = await self._worker.call(lambda ensemble: ensemble.log_mel_settings)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self._worker.close()
         for waiting in (*self._final, *self._provisional):
             waiting.answer.cancel()

@@ -11,7 +11,6 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Self
 
 logger = logging.getLogger(__name__)
@@ -46,12 +45,7 @@ class Service:
             self._feeding = asyncio.create_task(self._feed(self._watchdog_s), name="watchdog")
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         if self._feeding is not None:
             self._feeding.cancel()
             with contextlib.suppress(asyncio.CancelledError):

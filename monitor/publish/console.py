@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self, TextIO
 
 from monitor.events import SAMPLE_RATE_HZ, StateChanged, UtteranceEmotion, WireEvent
@@ -55,12 +54,7 @@ class Console:
             self._colour = self._stream.isatty()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         stream, self._stream = self._stream, None
         if stream is not None and isinstance(self._output, Path):
             stream.close()

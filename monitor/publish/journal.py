@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from monitor.errors import UsageError
@@ -142,12 +141,7 @@ class Journal:
             raise damaged(self._path, error) from error
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         if self._checkpoint is not None:
             await asyncio.wait([self._checkpoint])
         if self._failed_at is not None:

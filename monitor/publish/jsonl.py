@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from monitor.errors import UsageError
@@ -46,12 +45,7 @@ class JsonLines:
             self._stream = self._output
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         stream, self._stream = self._stream, None
         if stream is not None and isinstance(self._output, Path):
             stream.close()

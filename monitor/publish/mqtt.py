@@ -15,7 +15,6 @@ import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from types import TracebackType
 from typing import Final, Self
 from urllib.parse import unquote
 
@@ -96,12 +95,7 @@ class MqttPublisher:
         self._task.add_done_callback(_log_failure)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         self._closing = True
         self._wakeup.set()
         if self._connected or self.waiting:

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final, Self, TextIO
 
 from rich.console import Console as Screen
@@ -112,12 +111,7 @@ class Terminal:
         self._stack.enter_context(_logs_above(self._screen))
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         try:
             self._stack.close()
         except OSError as failed:

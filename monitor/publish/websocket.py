@@ -12,7 +12,6 @@ import socket
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self, cast
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -200,12 +199,7 @@ class WebSocketPublisher:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SYSTEM_BUFFER_BYTES)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         self._server.close(close_connections=False)
         self._events.close()
         ended = asyncio.ensure_future(self._server.wait_closed())
