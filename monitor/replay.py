@@ -29,6 +29,9 @@ BLOCK_MS: Final = 100
 
 BLOCK_FRAMES: Final = BLOCK_MS * SAMPLE_RATE_HZ // 1000 // FRAME_SAMPLES
 
+BLOCK_BYTES: Final = 2 * SAMPLE_RATE_HZ * BLOCK_MS // 1000
+"""The same of mono PCM16 at the monitor's own rate."""
+
 FRAME_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ
 
 OPEN_ENDED: Final = frozenset({"MP3", "OGG"})
@@ -222,7 +225,7 @@ def _said(error: soundfile.LibsndfileError) -> str:
 
 
 class PipeSource:
-    """Headerless PCM16, little-endian, on standard input, at the pace at which it is written.
+    """Headerless mono PCM16 at 16 kHz, little-endian, on standard input, at the pace at which it is written.
 
     It is read as fast as it is consumed, so whoever writes has to wait for a slow consumer, as for
     any pipe. A thread of its own waits for input, because the event loop cannot wait for every kind
@@ -231,13 +234,9 @@ class PipeSource:
 
     live = False
 
-    def __init__(
-        self, stdin: BinaryIO, sample_rate_hz: int = SAMPLE_RATE_HZ, channels: int = 1
-    ) -> None:
+    def __init__(self, stdin: BinaryIO) -> None:
         self._stdin = stdin
-        self._framer = Framer(sample_rate_hz, channels, at_a_time=BLOCK_FRAMES)
-        self._channels = channels
-        self._n_block = 2 * channels * sample_rate_hz * BLOCK_MS // 1000
+        self._framer = Framer(SAMPLE_RATE_HZ, 1, at_a_time=BLOCK_FRAMES)
         self._rest = b""
         self._stopped = False
         self._resources = ExitStack()
@@ -314,11 +313,11 @@ class PipeSource:
         if self._stopped:
             return b""
         ready, _, _ = select.select([self._descriptor, self._wake_out], [], [])
-        return b"" if self._wake_out in ready else os.read(self._descriptor, self._n_block)
+        return b"" if self._wake_out in ready else os.read(self._descriptor, BLOCK_BYTES)
 
     def _samples(self, data: bytes) -> NDArray[np.int16]:
-        """Whole samples, ``(samples, channels)``; the rest waits for the next read."""
+        """Whole samples, ``(samples, 1)``; half of one waits for the next read."""
         data = self._rest + data
-        n_whole = len(data) - len(data) % (2 * self._channels)
+        n_whole = len(data) - len(data) % 2
         self._rest = data[n_whole:]
-        return np.frombuffer(data[:n_whole], "<i2").reshape(-1, self._channels)
+        return np.frombuffer(data[:n_whole], "<i2").reshape(-1, 1)
