@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -13,7 +12,7 @@ T = TypeVar("T")
 class Mailbox(Generic[T]):
     """A queue that never blocks its producer and never grows beyond its capacity.
 
-    When full, the *oldest* items are dropped and counted: in a live monitor, what was said last is
+    When full, the *oldest* items are dropped: in a live monitor, what was said last is
     worth more than what was said first. One consumer; event-loop thread only (a driver's thread
     goes through ``loop.call_soon_threadsafe``).
     """
@@ -33,13 +32,7 @@ class Mailbox(Generic[T]):
         self._capacity = capacity
         self._bite = bite
         self._closed = False
-        self._dropped = 0
         self._wakeup = asyncio.Event()
-
-    @property
-    def dropped(self) -> int:
-        """Items lost so far: to make room, or offered after :meth:`close`."""
-        return self._dropped
 
     @property
     def closed(self) -> bool:
@@ -49,19 +42,15 @@ class Mailbox(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def offer(self, item: T) -> bool:
-        """Add an item; False where something was dropped, or ``item`` itself came after the end."""
+    def offer(self, item: T) -> None:
+        """Add an item; the oldest make room where there is none. What comes after :meth:`close` is not taken."""
         if self._closed:
-            self._dropped += 1
-            return False
-        full = len(self._items) == self._capacity
-        if full:
+            return
+        if len(self._items) == self._capacity:
             for _ in range(self._bite):
                 self._items.popleft()
-            self._dropped += self._bite
         self._items.append(item)
         self._wakeup.set()
-        return not full
 
     def close(self) -> None:
         """Take nothing more; the consumer gets what is there, then it is told the end.
@@ -79,7 +68,3 @@ class Mailbox(Generic[T]):
     def take(self) -> T:
         """The oldest item, which :meth:`ready` has found to be there."""
         return self._items.popleft()
-
-    async def __aiter__(self) -> AsyncIterator[T]:
-        while await self.ready():
-            yield self.take()
