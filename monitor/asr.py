@@ -116,9 +116,7 @@ class VoskTranscriber:
     and a fresh recogniser takes over.
 
     Attributes:
-        given_up: Utterances without a transcript because the recogniser was too slow.
-        failed: Utterances without a transcript because the recogniser failed or hung.
-        trouble: Why the last of them has none.
+        trouble: Why the last utterance without a transcript has none.
     """
 
     def __init__(
@@ -153,8 +151,6 @@ class VoskTranscriber:
         self._live = False
         self._ready = asyncio.Event()
         self._ready.set()
-        self.given_up = 0
-        self.failed = 0
         self.trouble = ""
 
     @property
@@ -184,7 +180,6 @@ class VoskTranscriber:
         self._live = live
         now_s = time.perf_counter()
         if live and self._shedding.leaves_out_words(now_s):
-            self.given_up += 1
             opened.failure = f"the monitor is {self._shedding.late_s(now_s):.1f} s late"
             return
         self._post(opened, lambda engine: self._begin(opened, engine, start))
@@ -298,7 +293,6 @@ class VoskTranscriber:
     def _too_late(self, utterance: _Utterance, answer: asyncio.Future[Transcript | None]) -> None:
         """What is left of it in the queue is passed over, so that the next ones are in time."""
         if not answer.done():
-            self.given_up += 1
             utterance.failure = f"not known {self._late_s:g} s after its end"
             self._wordless(utterance, answer)
 
@@ -310,11 +304,9 @@ class VoskTranscriber:
         answer.set_result(None)
 
     def _lose(self, utterance: _Utterance, error: BaseException) -> None:
-        self.failed += 1
         utterance.failure = f"the recogniser failed: {error}"
 
     def _give_up(self, utterance: _Utterance) -> None:
-        self.given_up += 1
         waiting_s = self._backlog / SAMPLE_RATE_HZ
         utterance.failure = f"the recogniser is {waiting_s:.1f} s behind"
 
@@ -363,12 +355,10 @@ class VoskTranscriber:
         if utterance.failure:
             return None
         if utterance.engine not in {0, id(engine)}:
-            self.failed += 1
             utterance.failure = "the recogniser hung, and a fresh one has not heard its beginning"
             return None
         try:
             return work(engine)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - Vosk raises bare Exceptions
-            self.failed += 1
             utterance.failure = f"{type(error).__name__}: {error}"
             return None
