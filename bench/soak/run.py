@@ -19,11 +19,11 @@ from bench.soak.clients import Ledger, Reader, visitors
 from bench.soak.report import Report
 from bench.soak.resources import Sample, sample
 from config.loader import build
-from monitor.asr import VoskTranscriber, find_model
 from monitor.assembly import DEMO, Assembly, assemble
 from monitor.events import SAMPLE_RATE_HZ, Transcript
 from monitor.settings import MonitorSettings
 from monitor.vosk_engine import SharedVosk, VoskEngine
+from tests.support.degraded import recognise_with
 
 SAMPLE_EVERY_S = 5.0
 HANG_S = 3.0
@@ -122,10 +122,7 @@ def _assembled(folder: Path, sources: list[MixedAudio], *, recogniser: bool) -> 
     for stream, source in zip(parts.streams, sources, strict=True):
         stream._source = source
         if recogniser:
-            model = find_model("stser-tiny-en")
-            stream._judging._transcriber = VoskTranscriber(
-                model, settings.asr, load=load, turns=vosk.turns
-            )
+            recognise_with(stream, load, settings.asr, vosk.turns)
     return parts
 
 

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitor.asr import AsrSettings, VoskEngine, VoskTranscriber, find_model
+from monitor.asr import AsrSettings, VoskEngine
 from monitor.assembly import Assembly
 from monitor.errors import ModelError
 from monitor.events import Samples, Transcript
 from monitor.inference import EnsembleWorker
 from stser_core.ensemble import Request, Stser, Verdict
 from tests.monitor.test_pipeline import Notebook, assembled
+from tests.support.degraded import judge_with, recognise_with
 from tests.support.speech import spoken, write_wav
 
 SENTENCES = ("leave me alone", "i am so happy today", "what are you doing")
@@ -53,8 +54,7 @@ def heard(parts: Assembly) -> Notebook:
 
 def with_recogniser(talk: Path, engine: type[VoskEngine]) -> Notebook:
     parts = assembled(talk)
-    model, settings = find_model("stser-tiny-en"), AsrSettings(hang_s=1.0)
-    parts.streams[0]._judging._transcriber = VoskTranscriber(model, settings, load=engine)
+    recognise_with(parts.streams[0], engine, AsrSettings(hang_s=1.0))
     return heard(parts)
 
 
@@ -65,8 +65,7 @@ def test_a_recogniser_that_never_loads_is_given_up_with_the_start(talk: Path) ->
             super().__init__(folder)
 
     parts = assembled(talk)
-    model, settings = find_model("stser-tiny-en"), AsrSettings(load_s=1.0)
-    parts.streams[0]._judging._transcriber = VoskTranscriber(model, settings, load=NeverLoads)
+    recognise_with(parts.streams[0], NeverLoads, AsrSettings(load_s=1.0))
     with pytest.raises(ModelError, match=r"not loaded after asr\.load_s \(1\) seconds"):
         heard(parts)
 
@@ -77,8 +76,7 @@ def with_ensemble(parts: Assembly, classify: type[Stser]) -> Assembly:
         ensemble.__class__ = classify
         return ensemble
 
-    worker = EnsembleWorker(load, hang_s=0.5)
-    parts.pipeline._ensemble = parts.streams[0]._judging._ensemble = worker
+    judge_with(parts, EnsembleWorker(load, hang_s=0.5))
     return parts
 
 

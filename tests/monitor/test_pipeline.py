@@ -18,7 +18,7 @@ import pytest
 import soundfile
 
 from config.loader import build
-from monitor.asr import VoskEngine, VoskTranscriber, find_model
+from monitor.asr import VoskEngine, find_model
 from monitor.assembly import Assembly, Pace, assemble
 from monitor.errors import CaptureError
 from monitor.events import (
@@ -43,6 +43,7 @@ from monitor.replay import FileSource
 from monitor.segmenter import Segmenter
 from monitor.settings import MonitorSettings
 from stser_core.ensemble import Stser
+from tests.support.degraded import judge_with, recognise_with
 from tests.support.realtime import AlwaysOpen
 from tests.support.speech import silence, spoken, write_wav
 
@@ -81,10 +82,7 @@ def run(
     if source is not None:
         stream._source = source
     if engine is not None:
-        settings = MonitorSettings().asr
-        model = find_model("stser-tiny-en")
-        stream._judging._transcriber = VoskTranscriber(model, settings, load=engine)
-
+        recognise_with(stream, engine)
     asyncio.run(parts.pipeline.run())
     return notebook
 
@@ -295,13 +293,9 @@ def test_events_are_the_same_whether_verdicts_are_prepared_ahead_or_not(
         ahead = assembled(path, asr__enabled=asr)
         never = assembled(path, asr__enabled=asr, segmenter__lead_ms=0)
         for parts in (ahead, never):  # loading anew for each would take most of the time
-            worker = EnsembleWorker(lambda: ensemble)
-            parts.pipeline._ensemble = parts.streams[0]._judging._ensemble = worker
+            judge_with(parts, EnsembleWorker(lambda: ensemble))
             if asr:
-                model, settings = find_model("stser-tiny-en"), MonitorSettings().asr
-                parts.streams[0]._judging._transcriber = VoskTranscriber(
-                    model, settings, load=lambda _: recogniser
-                )
+                recognise_with(parts.streams[0], lambda _: recogniser)
         assert said(run(ahead)) == said(run(never)), f"recording {seed}"
     assert thrown_away >= seeds, "the recordings hold too few pauses to prove anything"
 

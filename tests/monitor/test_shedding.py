@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from config.loader import SettingsError, build
-from monitor.asr import AsrSettings, VoskEngine, VoskTranscriber, find_model
+from monitor.asr import AsrSettings, VoskEngine
 from monitor.capture import CaptureSettings, DeviceSource
 from monitor.events import AudioFrame, AudioGap, Samples
 from monitor.settings import MonitorSettings
 from monitor.shedding import WINDOW_S, Shedding, SheddingSettings
 from tests.monitor.test_honesty import assembled
 from tests.monitor.test_pipeline import Notebook
+from tests.support.degraded import recognise_with
 from tests.support.realtime import InRealTime
 from tests.support.speech import spoken
 
@@ -80,12 +81,7 @@ def test_utterance_that_begins_while_the_recogniser_is_late_goes_without_words_a
     parts = assembled(tmp_path, talk)
     (stream,) = parts.streams
     stream._source = InRealTime(talk)
-    stream._judging._transcriber = VoskTranscriber(
-        find_model("stser-tiny-en"),
-        AsrSettings(late_s=30.0),
-        load=Slow,
-        shedding=stream._shedding,
-    )
+    recognise_with(stream, Slow, AsrSettings(late_s=30.0))
     notebook = Notebook()
     parts.pipeline._publishers = [notebook]
     asyncio.run(parts.pipeline.run())
@@ -105,9 +101,7 @@ def test_a_recording_that_can_wait_keeps_its_words_however_slow_the_recogniser(
 ) -> None:
     parts = assembled(tmp_path, np.concatenate([HAPPY, HAPPY]))
     (stream,) = parts.streams
-    stream._judging._transcriber = VoskTranscriber(
-        find_model("stser-tiny-en"), AsrSettings(), load=Slow, shedding=stream._shedding
-    )
+    recognise_with(stream, Slow)
     notebook = Notebook()
     parts.pipeline._publishers = [notebook]
     asyncio.run(parts.pipeline.run())
