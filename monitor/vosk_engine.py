@@ -51,7 +51,7 @@ class Engine(Protocol):
 
 RENEWED_AFTER: Final = 120 * SAMPLE_RATE_HZ
 """Samples after which a recogniser is made anew. What it has composed of its graphs spares it work and takes memory:
-22 ms for a second of speech and 60 MB a stream; without an end 19 ms and 105 MB, anew for each segment 37 ms and 20 MB."""
+22 ms for a second of speech and 60 MB a stream; anew after ten minutes 19 ms and 105 MB, for each segment 37 ms."""
 
 
 class VoskEngine:
