@@ -158,7 +158,7 @@ _PICTURES = """\
 
 
 def speech_table(found: Figures, baseline: Figures | None) -> str:
-    """UA by corpus and utterances heard, baselines beside it, and ECE where it is known."""
+    """UA by corpus and utterances heard, baselines and the deviation over runs beside it, and ECE where it is known."""
     head = ["corpus", *(f"{n} heard" for n in HEARD), "ECE, 10 heard"]
     rows = [[*head, "baseline", "baseline, oracle"] if baseline is not None else head]
     for corpus, name in CORPORA.items():
@@ -170,9 +170,10 @@ def speech_table(found: Figures, baseline: Figures | None) -> str:
                 for kind in ("plain", "speaker oracle")
             ]
         rows.append(row)
-    spread = ", ".join(
-        f"{name} {found[f'{corpus}, 0 heard']['UA sd']:.3f}" for corpus, name in CORPORA.items()
-    )
+    deviations = {name: found[f"{corpus}, 0 heard"]["UA sd"] for corpus, name in CORPORA.items()}
+    if not any(deviations.values()):  # one run a corpus
+        return _table(rows)
+    spread = ", ".join(f"{name} {deviation:.3f}" for name, deviation in deviations.items())
     return _table(rows) + f"\nDeviation of UA, nothing heard: {spread}.\n"
 
 
