@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shlex
 import sys
 
 from bench.soak.report import PAGE, page, section
@@ -34,7 +35,8 @@ def main() -> int:
         sys.stdout.write("\n".join(section(reports[-1])))
         sys.stdout.flush()
     if given.markdown:
-        PAGE.write_text(page(reports, given.seed), "utf-8")
+        arguments = shlex.join(argument for argument in sys.argv[1:] if argument != "--markdown")
+        PAGE.write_text(page(reports, arguments, given.seed), "utf-8")
     return 0 if all(all(report.checks().values()) for report in reports) else 1
 
 

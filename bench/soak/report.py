@@ -67,13 +67,13 @@ class Report:
         }
 
 
-def page(reports: list[Report], seed: int) -> str:
-    """The results as Markdown."""
+def page(reports: list[Report], arguments: str, seed: int) -> str:
+    """The results as Markdown, with the command that got them."""
     machine = describe_machine()
     lines = [
         "# Soak",
         "",
-        f"`make soak`, seed {seed}, on {machine['processor']}, {machine['cores']} cores.",
+        f'`make soak ARGS="{arguments}"`, seed {seed}, on {machine["processor"]}, {machine["cores"]} cores.',
         "",
     ]
     for report in reports:
