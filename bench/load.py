@@ -308,7 +308,7 @@ def page(sections: dict[str, list[Figures]], seconds: float) -> str:
         "One process; each stream is the bundled recording in real time from a place of its own, in blocks of",
         f"{BLOCK_MS} ms, through the capture's mailbox. The first row: the most streams that are heard whole, with",
         f"{LEAST_WORDS_PCT:g} % of the words and 95 % of the verdicts within {1000 * PROMPT_S:.0f} ms after the pause;",
-        "then twice and five times that.",
+        f"as a run of {SEEKING_S:g} s found them (each row is a run of its own); then twice and five times that.",
         "",
     ]
     for name, figures in sections.items():

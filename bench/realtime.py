@@ -47,5 +47,6 @@ def live_pipeline(
         publishers=[publisher],
         desk=CommandDesk(),
         reception=Reception(settings.audio, workshop.new_stream, own=len(streams)),
+        shedding=workshop.shedding,
         preload=workshop.preload,
     )
