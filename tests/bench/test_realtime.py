@@ -19,7 +19,7 @@ def test_a_recording_in_real_time_is_judged_and_its_events_are_stamped(tmp_path:
     pipeline = live_pipeline(build(MonitorSettings, overrides=given), [source], stopwatch)
     asyncio.run(pipeline.run())
     ((judged_s, name, utterance),) = stopwatch.judged
-    assert name == "stream-1"
+    assert name == "/stser/bench/stream-1"
     assert judged_s - stopwatch.decided_s[name, utterance.segment.utterance] == pytest.approx(
         0.0, abs=1.0
     )
