@@ -51,7 +51,8 @@ class Engine(Protocol):
 
 RENEWED_AFTER: Final = 120 * SAMPLE_RATE_HZ
 """Samples after which a recogniser is made anew. What it has composed of its graphs spares it work and takes memory:
-22 ms for a second of speech and 60 MB a stream; anew after ten minutes 19 ms and 105 MB, for each segment 37 ms."""
+22 ms for a second of speech and 60 MB a stream; anew after ten minutes 19 ms and 105 MB, for each segment 37 ms.
+Vosk counts time in single precision, too."""
 
 
 class VoskEngine:
@@ -150,7 +151,7 @@ class VoskEngine:
         )
 
     def resume(self, n_samples: int) -> None:
-        # Vosk cannot take a final result back. What it has heard, it hears again: 40 ms of work for each
+        # Vosk cannot take a final result back. What it has heard, it hears again: 22 ms of work for each
         # second, and rarely, because finishing early is left to the very end of a pause.
         fed = self._fed
         self.begin(self._start)

@@ -210,10 +210,10 @@ def _fit(flags: argparse.Namespace, settings: OpenSettings) -> int:
         flags.cache,
         encoder,
         settings,
+        _teacher(flags),
         flags.text_from,
         flags.opinions,
         flags.speech_from,
-        _teacher(flags),
     )
     sys.stdout.write(f"{flags.out}: {manifest.model_id}\n")
     return 0

@@ -59,7 +59,7 @@ def crossval(
     checkpoint: Path,
     out: Path,
     settings: OpenSettings,
-    teacher: VoiceTeacher | None = None,
+    teacher: VoiceTeacher,
 ) -> dict[str, Any]:
     """Run all folds that ``out`` does not hold yet, and sum them up.
 
@@ -77,16 +77,11 @@ def crossval(
     """
     speech = read_speech(root, settings, cache)
     runs = crossval_runs(speech, settings)
-    for run in runs:
-        run_speech(run, speech, root, out, teacher or VoiceTeacher())
+    figures = _run_all(runs, speech, root, out, teacher)
     text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
     for run in runs:
         run_pairs(run, speech, text, checkpoint, out)
-    return {
-        "speech": speech_figures(runs, speech, out),
-        "reliability": speech_reliability(runs, speech, out),
-        "pairs": pair_figures(runs, out),
-    }
+    return figures | {"pairs": pair_figures(runs, out)}
 
 
 def left_out(
@@ -94,7 +89,7 @@ def left_out(
     cache: Path,
     out: Path,
     settings: OpenSettings,
-    teacher: VoiceTeacher | None = None,
+    teacher: VoiceTeacher,
 ) -> dict[str, Any]:
     """Train without each corpus in turn and test on it; goes on where it was killed.
 
@@ -102,9 +97,15 @@ def left_out(
         As :func:`crossval`, of the speech classifier alone.
     """
     speech = read_speech(root, settings, cache)
-    runs = left_out_runs(speech, settings)
+    return _run_all(left_out_runs(speech, settings), speech, root, out, teacher)
+
+
+def _run_all(
+    runs: Sequence[Run], speech: SpeechData, root: Path, out: Path, teacher: VoiceTeacher
+) -> dict[str, Any]:
+    """All runs, and what their speech classifiers say together."""
     for run in runs:
-        run_speech(run, speech, root, out, teacher or VoiceTeacher())
+        run_speech(run, speech, root, out, teacher)
     return {
         "speech": speech_figures(runs, speech, out),
         "reliability": speech_reliability(runs, speech, out),

@@ -177,10 +177,10 @@ def fit(
     cache: Path,
     encoder: TextEncoder,
     settings: OpenSettings,
+    teacher: VoiceTeacher,
     text_from: Path | None = None,
     opinions: Path | None = None,
     speech_from: Path | None = None,
-    teacher: VoiceTeacher | None = None,
 ) -> Manifest:
     """Train all three branches and write the checkpoint.
 
@@ -190,10 +190,10 @@ def fit(
         cache: Folder for log-mel.
         encoder: What the tmodel starts from; gives its sizes and word pieces.
         settings: All of them.
+        teacher: Of the speech branch.
         text_from: Takes the trained text branch of this checkpoint instead of training one.
         opinions: A teacher's, as ``stser-train distil`` writes them.
         speech_from: Likewise the speech branch, which must be of the same corpora.
-        teacher: Of the speech branch.
 
     Raises:
         CorpusError: A corpus is missing or damaged.
@@ -205,7 +205,6 @@ def fit(
     speech = read_speech(root, settings, cache)
     fold = training_only(speech.utterances, settings.validation_share, settings.seed)
     if speech_from is None:
-        teacher = teacher or VoiceTeacher()
         model = started(encoder, settings)
         teacher.start(model.smodel)
         heard = teacher.heard(speech.utterances)

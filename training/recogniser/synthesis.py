@@ -56,14 +56,17 @@ _ESPEAK_TEXT: Final = (
     "Alex Alicia Andrea antonio benjamin caleb david Denis ed edward Hugo Lee Marco Mike pablo paul "
     "pedro quincy rob robert sandro travis zac grandma"
 )
+_NATURAL_TRAIN: Final = (
+    Voice("flite", "slt", 172),
+    Voice("flite", "rms", 98),
+    Voice("flite", "kal16", 105),
+    Voice("festival", "cmu_us_slt_arctic_hts"),
+    Voice("festival", "kal_diphone"),
+)
 
 VOICES: Final[Mapping[str, tuple[Voice, ...]]] = {
     "train": (
-        Voice("flite", "slt", 172),
-        Voice("flite", "rms", 98),
-        Voice("flite", "kal16", 105),
-        Voice("festival", "cmu_us_slt_arctic_hts"),
-        Voice("festival", "kal_diphone"),
+        *_NATURAL_TRAIN,
         *(
             Voice("espeak-ng", f"{accent}+{name}")
             for accent in _ESPEAK_ACCENTS
@@ -83,11 +86,7 @@ VOICES: Final[Mapping[str, tuple[Voice, ...]]] = {
         ),
     ),
     "text": (
-        Voice("flite", "slt", 172),
-        Voice("flite", "rms", 98),
-        Voice("flite", "kal16", 105),
-        Voice("festival", "cmu_us_slt_arctic_hts"),
-        Voice("festival", "kal_diphone"),
+        *_NATURAL_TRAIN,
         *(Voice("espeak-ng", f"en-us+{name}") for name in _ESPEAK_TEXT.split()),
     ),
 }
