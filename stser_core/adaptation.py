@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from stser_core.errors import ShapeError
 from stser_core.features import LogMel
 
+HEARD_UTTERANCES: Final = 30
+"""Utterances by whose representations a stream remembers a voice."""
 HEARD_FRAMES: Final = 10_000
 """Speech that a stream remembers, in frames of 10 ms: older voices and rooms fade."""
 
@@ -37,9 +39,11 @@ class AdaptationSettings:
     """For each bin's mean around that level: the speaker's and the room's spectrum."""
     deviation_frames: float = 400.0
     """For each bin's deviation, which needs more frames to be known."""
+    voice_utterances: float = 2.0
+    """In utterances: for the mean of the representations, where the smodel is ``centred``."""
 
     def __post_init__(self) -> None:
-        for name in ("level_frames", "shape_frames", "deviation_frames"):
+        for name in ("level_frames", "shape_frames", "deviation_frames", "voice_utterances"):
             if getattr(self, name) < 0:
                 raise ValueError(
                     f"adaptation.{name} ({getattr(self, name):g}) must not be negative."
@@ -97,15 +101,56 @@ class LogMelStatistics:
         squares = self.squares + other.squares + np.square(step) * (self.count * share)
         return LogMelStatistics(count, self.mean + step * share, squares)
 
-    def shifted(self, response: NDArray[np.floating]) -> LogMelStatistics:
-        """Statistics of the same speech through another microphone, which adds ``(mels,)``."""
-        return LogMelStatistics(self.count, self.mean + response, self.squares)
-
     def capped(self, count: float) -> LogMelStatistics:
         """The same mean and variance, known from at most ``count`` frames: old evidence fades."""
         if self.count <= count:
             return self
         return LogMelStatistics(count, self.mean, self.squares * (count / self.count))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VoiceStatistics:
+    """How many utterances were heard, and the mean of their speech representations."""
+
+    count: float
+    """At most :data:`HEARD_UTTERANCES`."""
+    mean: NDArray[np.float64]
+    """``(representation,)``."""
+
+    def after(self, representation: NDArray[np.floating]) -> VoiceStatistics:
+        """With one more utterance's representation ``(representation,)``; old ones fade."""
+        count = min(self.count, HEARD_UTTERANCES - 1) + 1
+        return VoiceStatistics(count, self.mean + (representation - self.mean) / count)
+
+    def offset(self, settings: AdaptationSettings) -> NDArray[np.float32]:
+        """What the voice adds to a representation, as far as it is known: ``(representation,)``.
+
+        The mean over training speech is 0, so that where little was heard nothing is taken off.
+        """
+        return (self.mean * _weight(self.count, settings.voice_utterances)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeardSpeech:
+    """All that a stream remembers of what was said: two averages, no words."""
+
+    log_mel: LogMelStatistics | None = None
+    """None where nothing was heard."""
+    voice: VoiceStatistics | None = None
+    """Of the utterances that were judged; None where there were none."""
+
+    def after(self, log_mel: LogMel) -> HeardSpeech:
+        """With the frames ``(time, mels)`` of one more utterance; old ones fade."""
+        new = LogMelStatistics.of(log_mel)
+        merged = new if self.log_mel is None else self.log_mel.merge(new)
+        return HeardSpeech(merged.capped(HEARD_FRAMES), self.voice)
+
+    def judged(self, representation: NDArray[np.floating] | None) -> HeardSpeech:
+        """With one more utterance's representation ``(representation,)``; None changes nothing."""
+        if representation is None:
+            return self
+        known = self.voice or VoiceStatistics(0.0, np.zeros(len(representation)))
+        return HeardSpeech(self.log_mel, known.after(representation))
 
 
 def normalise(

@@ -31,7 +31,7 @@ from stser_core.labels import EMOTIONS
 from stser_core.novelty import Novelty
 from stser_core.sizes import StserSettings
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of the layout above. Another one is refused, not guessed at."""
 
 MANIFEST: Final = "manifest.json"
@@ -40,19 +40,6 @@ TOKENIZER: Final = "tokenizer.json"
 GRAPHS: Final = ("speech.onnx", "text.onnx", "bimodal.onnx")
 FILES: Final = (WEIGHTS, *GRAPHS, TOKENIZER)
 """Every file that a manifest must name and vouch for."""
-
-ADDED: Final = frozenset(
-    {
-        "sizes.speech.blocks",
-        "sizes.text.groups",
-        "sizes.speech.short_cut",
-        "sizes.speech.short_cut_dropout",
-        "sizes.speech.masks",
-        "novelty",
-    }
-)
-"""Keys that came after the first checkpoints, whose defaults are what those were made with."""
-
 
 @dataclass(frozen=True, slots=True)
 class ModelId:
@@ -230,7 +217,7 @@ def _missing(complete: Mapping[str, Any], given: Mapping[str, Any], where: str =
     names: list[str] = []
     for key, value in complete.items():
         if key not in given:
-            names += [where + key] if where + key not in ADDED else []
+            names.append(where + key)
         elif isinstance(value, dict):
             names += _missing(value, given[key], f"{where}{key}.")
     return names

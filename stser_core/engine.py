@@ -27,7 +27,7 @@ class SpeechScores:
     """The speech half on a batch."""
 
     representation: Floats
-    """``(batch, speech)``."""
+    """Before the voice is taken off, ``(batch, speech)``."""
     logits: Floats
     """Of the speech classifier, ``(batch, classes)``, not calibrated."""
     attention: Floats
@@ -47,8 +47,10 @@ class TextScores:
 class Engine(Protocol):
     """Runs the networks on batches. A row depends neither on its padding nor on its neighbours."""
 
-    def speech(self, log_mel: Floats, lengths: Integers) -> SpeechScores:
-        """Normalised log-mel ``(batch, time, mels)``, ``lengths`` ``(batch,)`` of it valid."""
+    def speech(self, log_mel: Floats, lengths: Integers, voice: Floats) -> SpeechScores:
+        """Normalised log-mel ``(batch, time, mels)``, ``lengths`` ``(batch,)`` of it valid, and what is taken
+        off the representations, ``(batch, speech)``.
+        """
         ...
 
     def text(self, ids: Integers, mask: Integers) -> TextScores:
@@ -56,7 +58,7 @@ class Engine(Protocol):
         ...
 
     def bimodal(self, speech: Floats, text: Floats) -> Floats:
-        """Logits ``(batch, classes)`` of both representations."""
+        """Logits ``(batch, classes)`` of both representations, the voice taken off."""
         ...
 
 
@@ -82,8 +84,8 @@ class OnnxEngine:
             if name in classifiers or "bimodal" in classifiers
         }
 
-    def speech(self, log_mel: Floats, lengths: Integers) -> SpeechScores:
-        return SpeechScores(*self._run("speech", log_mel=log_mel, lengths=lengths))
+    def speech(self, log_mel: Floats, lengths: Integers, voice: Floats) -> SpeechScores:
+        return SpeechScores(*self._run("speech", log_mel=log_mel, lengths=lengths, voice=voice))
 
     def text(self, ids: Integers, mask: Integers) -> TextScores:
         representation, logits, _ = self._run("text", ids=ids, mask=mask)  # and the pooling

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stser_core.adaptation import LogMelStatistics, normalise
+from stser_core.adaptation import HeardSpeech, LogMelStatistics, normalise
 from stser_core.checkpoint import TOKENIZER, Manifest, ModelId, read_manifest
 from stser_core.engine import Engine, OnnxEngine, SpeechScores, TextScores
 from stser_core.explain import SALIENCE_HOP_MS, Salience, speech_salience
@@ -44,6 +44,9 @@ class Verdict:
     agreement: float
     """1 minus the Jensen-Shannon divergence of the classifiers that spoke, 0 to 1."""
     salience: Salience
+    representation: NDArray[np.float32] | None = field(default=None, compare=False)
+    """What the smodel makes of the utterance, ``(representation,)``, for
+    :meth:`~stser_core.adaptation.HeardSpeech.judged`; None where the voice was not judged."""
     novel: bool = False
     """The sound is not like the speech that the model was trained on; False where there is none, or
     where the checkpoint cannot say."""
@@ -69,8 +72,8 @@ class Request:
     frames where there is no speech to hear."""
     words: Sequence[str] | None
     """The transcript; None or no words where there is nothing to read."""
-    statistics: LogMelStatistics | None = None
-    """Log-mel statistics of the stream before this utterance; None at its start."""
+    heard: HeardSpeech | None = None
+    """What the stream remembers from before this utterance; None at its start."""
     word_times: Sequence[WordTime] = ()
     """When each word was said, for further modalities; empty where not known."""
 
@@ -172,11 +175,11 @@ class Stser:
         self,
         log_mel: LogMel | None,
         words: Sequence[str] | None,
-        statistics: LogMelStatistics | None = None,
+        heard: HeardSpeech | None = None,
         word_times: Sequence[WordTime] = (),
     ) -> Verdict:
         """Judge one utterance, given by the fields of a :class:`Request`."""
-        return self.classify_many([Request(log_mel, words, statistics, word_times)])[0]
+        return self.classify_many([Request(log_mel, words, heard, word_times)])[0]
 
     def classify_many(self, requests: Sequence[Request]) -> list[Verdict]:
         """Judge utterances together. But for rounding, a verdict does not depend on its neighbours.
@@ -196,7 +199,7 @@ class Stser:
         read = self._read(
             {i: text for i, text in enumerate(texts) if text and speakers[i] & {"text", "bimodal"}}
         )
-        fused = self._fuse(heard, read)
+        fused = self._fuse(requests, heard, read)
         weighed = self._weigh(
             {
                 i: ReadSentence(tuple(requests[i].words or ()), text, read[i].logits[0])
@@ -234,6 +237,7 @@ class Stser:
                 self._moments(heard, log_mel) if heard and log_mel is not None else (),
                 weighed,
             ),
+            representation=None if heard is None else heard.representation[0],
             novel=heard is not None and self._novel(log_mel),
         )
 
@@ -269,7 +273,7 @@ class Stser:
         batch = np.zeros((len(rows), lengths.max(), rows[0].shape[1]), np.float32)
         for place, row in zip(batch, rows, strict=True):
             place[: len(row)] = row
-        scores = self._engine.speech(batch, lengths)
+        scores = self._engine.speech(batch, lengths, self._voices([*requests.values()]))
         return {
             request: SpeechScores(
                 scores.representation[at : at + 1],
@@ -279,11 +283,19 @@ class Stser:
             for at, request in enumerate(requests)
         }
 
+    def _voices(self, requests: Sequence[Request]) -> NDArray[np.float32]:
+        """What each request's voice adds to its representation, ``(requests, representation)``."""
+        sizes = self._settings.sizes.speech
+        voices = np.zeros((len(requests), sizes.representation), np.float32)
+        for place, request in zip(voices, requests, strict=True):
+            if sizes.centred and request.heard is not None and request.heard.voice is not None:
+                place[:] = request.heard.voice.offset(self._settings.adaptation)
+        return voices
+
     def _normalised(self, request: Request) -> LogMel:
         assert request.log_mel is not None
-        frames = normalise(
-            request.log_mel, request.statistics, self._prior, self._settings.adaptation
-        )
+        before = None if request.heard is None else request.heard.log_mel
+        frames = normalise(request.log_mel, before, self._prior, self._settings.adaptation)
         lacking = self._settings.sizes.speech.pool_time - len(frames)
         if lacking > 0:  # less than one pooled frame: hold the last one
             frames = np.pad(frames, ((0, lacking), (0, 0)), mode="edge")
@@ -313,14 +325,18 @@ class Stser:
         )
 
     def _fuse(
-        self, heard: Mapping[int, SpeechScores], read: Mapping[int, TextScores]
+        self,
+        requests: Sequence[Request],
+        heard: Mapping[int, SpeechScores],
+        read: Mapping[int, TextScores],
     ) -> dict[int, NDArray[np.float32]]:
         """The bimodal classifier's logits, ``(1, classes)``, of the requests that have both halves."""
         both = [request for request in heard if request in read]
         if not both or "bimodal" not in self.classifiers:
             return {}
         logits = self._engine.bimodal(
-            np.concatenate([heard[request].representation for request in both]),
+            np.concatenate([heard[request].representation for request in both])
+            - self._voices([requests[request] for request in both]),
             np.concatenate([read[request].representation for request in both]),
         )
         return {request: logits[at : at + 1] for at, request in enumerate(both)}

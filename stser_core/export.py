@@ -140,6 +140,7 @@ class _Batch:
 
     log_mel: Floats
     lengths: Integers
+    voice: Floats
     ids: Integers
     mask: Integers
 
@@ -149,22 +150,26 @@ class _Batch:
         frames = [front_end.n_frames(round(front_end.sample_rate_hz * s)) for s in _CHECK_SECONDS]
         lengths = np.maximum(np.array(frames, np.int64), sizes.speech.pool_time)
         log_mel = draw.standard_normal((len(lengths), int(lengths.max()), front_end.n_mels))
+        voice = 0.1 * draw.standard_normal((len(lengths), sizes.speech.representation))
         tokens = np.minimum(_CHECK_TOKENS, sizes.text.max_tokens)
         ids = draw.integers(0, sizes.text.vocabulary, (len(tokens), int(tokens.max())))
         mask = (np.arange(ids.shape[1]) < tokens[:, None]).astype(np.int64)
-        return cls(log_mel.astype(np.float32), lengths, ids, mask)
+        return cls(log_mel.astype(np.float32), lengths, voice.astype(np.float32), ids, mask)
 
 
 def _probabilities(
     engine: Engine, temperatures: Temperatures, batch: _Batch
 ) -> NDArray[np.float64]:
     """Of all three classifiers one after the other, ``(3 * batch, classes)``."""
-    speech = engine.speech(batch.log_mel, batch.lengths)
+    speech = engine.speech(batch.log_mel, batch.lengths, batch.voice)
     text = engine.text(batch.ids, batch.mask)
     scores = (
         (speech.logits, temperatures.speech),
         (text.logits, temperatures.text),
-        (engine.bimodal(speech.representation, text.representation), temperatures.bimodal),
+        (
+            engine.bimodal(speech.representation - batch.voice, text.representation),
+            temperatures.bimodal,
+        ),
     )
     return np.array(
         [

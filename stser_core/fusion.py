@@ -39,7 +39,8 @@ class StserModel(nn.Module):
     """smodel, tmodel and the three classifiers.
 
     Speech and text can be trained apart: ``model.speech(model.smodel(...).representation)``,
-    ``model.text(model.tmodel(...).representation)``, and :meth:`fuse` on two representations.
+    ``model.text(model.tmodel(...).representation)``, and :meth:`fuse` on two representations. What is known
+    of a voice is taken off the speech representation before ``speech`` and ``fuse``.
     """
 
     def __init__(self, settings: StserSettings) -> None:

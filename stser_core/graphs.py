@@ -30,9 +30,12 @@ class _SpeechGraph(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, log_mel: Tensor, lengths: Tensor, voice: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         heard = self.model.smodel(log_mel, lengths)
-        return heard.representation, self.model.speech(heard.representation), heard.attention
+        logits = self.model.speech(heard.representation - voice)
+        return heard.representation, logits, heard.attention
 
 
 class _TextGraph(nn.Module):
@@ -68,8 +71,8 @@ def write_graphs(model: StserModel, directory: Path) -> None:
     graphs: dict[str, tuple[nn.Module, dict[str, Tensor], dict[str, Any], dict[str, Any]]] = {
         "speech.onnx": (
             _SpeechGraph(model),
-            {"log_mel": log_mel, "lengths": lengths},
-            {"log_mel": time, "lengths": {0: "batch"}},
+            {"log_mel": log_mel, "lengths": lengths, "voice": speech},
+            {"log_mel": time, "lengths": {0: "batch"}, "voice": {0: "batch"}},
             scores | {"attention": {0: "batch", 1: "pooled_time"}},
         ),
         "text.onnx": (

@@ -41,6 +41,9 @@ class SpeechModelSettings:
     """Heads of the self-attention."""
     short_cut: bool = False
     """Add a projection of functionals of the log-mel over time to the representation."""
+    centred: bool = False
+    """Take the representation relative to the mean over training speech, and to a voice's own as it becomes
+    known (:class:`stser_core.adaptation.VoiceStatistics`)."""
     masks: bool = False
     """Blank two bands and two spans of what the recurrent part hears, while training (SpecAugment, Park
     et al., 2019); a short cut hears all."""

@@ -8,6 +8,7 @@ heads; here attention pooling then turns time into one vector.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -22,18 +23,25 @@ from stser_core.sizes import SpeechModelSettings
 __all__ = ["SpeechModel", "SpeechModelSettings", "SpeechOutput"]
 
 
+_NEWEST: Final = 0.01
+"""Share of a training batch in the mean of the representations."""
+
+
 @dataclass(frozen=True, slots=True)
 class SpeechOutput:
     """What the smodel says of a batch."""
 
     representation: Tensor
-    """float32 ``(batch, representation)``."""
+    """float32 ``(batch, representation)``; before the voice is taken off, where it is ``centred``."""
     attention: Tensor
     """Share of each pooled frame, float32 ``(batch, pooled_time)``; 0 in padding, rows sum to 1."""
 
 
 class SpeechModel(nn.Module):
     """Convolution blocks, Bi-LSTM, multi-head self-attention, attention pooling."""
+
+    mean: Tensor
+    """Of the representations of training speech, where they are ``centred``: ``(representation,)``."""
 
     def __init__(self, settings: SpeechModelSettings) -> None:
         super().__init__()
@@ -66,6 +74,8 @@ class SpeechModel(nn.Module):
         if settings.short_cut:
             # Beside it the recurrent part starts small, and grows by what it adds.
             self.share = nn.Parameter(torch.full((settings.representation,), 0.1))
+        if settings.centred:
+            self.register_buffer("mean", torch.zeros(settings.representation))
 
     def forward(self, log_mel: Tensor, lengths: Tensor) -> SpeechOutput:
         """Represent utterances.
@@ -81,6 +91,10 @@ class SpeechModel(nn.Module):
         representation, weights = attention_pool(frames, self.score(frames).squeeze(-1), valid)
         if self.short_cut is not None:
             representation = self.short_cut(log_mel, lengths) + self.share * representation
+        if self.settings.centred:
+            if self.training:
+                self.mean.lerp_(representation.detach().mean(dim=0), _NEWEST)
+            representation = representation - self.mean
         return SpeechOutput(representation, weights)
 
     def frames(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

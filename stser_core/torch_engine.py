@@ -24,9 +24,9 @@ class TorchEngine:
         return cls(load_model(manifest))
 
     @torch.inference_mode()
-    def speech(self, log_mel: Floats, lengths: Integers) -> SpeechScores:
+    def speech(self, log_mel: Floats, lengths: Integers, voice: Floats) -> SpeechScores:
         heard = self.model.smodel(torch.from_numpy(log_mel), torch.from_numpy(lengths))
-        logits = self.model.speech(heard.representation)
+        logits = self.model.speech(heard.representation - torch.from_numpy(voice))
         return SpeechScores(heard.representation.numpy(), logits.numpy(), heard.attention.numpy())
 
     @torch.inference_mode()
