@@ -93,7 +93,7 @@ class SpeechModel(nn.Module):
             representation = self.short_cut(log_mel, lengths) + self.share * representation
         if self.settings.centred:
             if self.training:
-                self.mean.lerp_(representation.detach().mean(dim=0), _NEWEST)
+                self.mean.lerp_(representation.detach().mean(dim=0).float(), _NEWEST)
             representation = representation - self.mean
         return SpeechOutput(representation, weights)
 

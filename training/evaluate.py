@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from stser_core.adaptation import HEARD_FRAMES, LogMelStatistics
+from stser_core.adaptation import HeardSpeech
 from stser_core.ensemble import CLASSIFIERS, Stser, Verdict
 from stser_core.features import LogMel, LogMelSettings, log_mel
 from stser_core.labels import EMOTIONS
@@ -84,25 +84,24 @@ def evaluate(
     Args:
         utterances: With audio, text or both.
         stser: A loaded checkpoint.
-        adaptation: Normalise by what the speaker was heard to say before; otherwise each
+        adaptation: Adapt to what the speaker was heard to say before; otherwise each
             utterance is the first of its stream.
 
     Raises:
         CorpusError: An audio file cannot be decoded or is shorter than one frame.
     """
-    heard: dict[str, LogMelStatistics] = {}
+    heard: dict[str, HeardSpeech] = {}
     judged = []
     for utterance in tqdm(utterances, desc="utterances", mininterval=5):
         frames = None
         if utterance.audio is not None:
             frames = _frames(utterance.audio, stser.log_mel_settings)
         words = spoken_words(utterance.text) if utterance.text is not None else None
-        before = heard.get(utterance.speaker)
-        judged.append(Judged(utterance, stser.classify(frames, words, before)))
+        before = heard.get(utterance.speaker, HeardSpeech())
+        verdict = stser.classify(frames, words, before)
+        judged.append(Judged(utterance, verdict))
         if adaptation and frames is not None and utterance.speaker:
-            new = LogMelStatistics.of(frames)
-            merged = new if before is None else before.merge(new)
-            heard[utterance.speaker] = merged.capped(HEARD_FRAMES)
+            heard[utterance.speaker] = before.after(frames).judged(verdict.representation)
     return judged
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from stser_core.adaptation import LogMelStatistics
+from stser_core.adaptation import AdaptationSettings, LogMelStatistics
 from stser_core.fusion import StserModel
 from stser_core.labels import EMOTIONS
 from stser_core.short_cut import ShortCut
@@ -29,6 +29,7 @@ from training.metrics import confusion, unweighted_accuracy
 from training.settings import BimodalTrainingSettings, SpeechTrainingSettings, TextTrainingSettings
 from training.speech_data import SpeechData
 from training.text_data import TextData
+from training.voices import offsets, taken_off
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Scores:
     logits: NDArray[np.float32]
     """``(utterances, classes)``."""
     representation: NDArray[np.float32]
-    """``(utterances, hidden)``."""
+    """``(utterances, representation)``; of speech without what is known of the voice."""
 
 
 def score_speech(
@@ -52,37 +53,28 @@ def score_speech(
 ) -> Scores:
     """The speech classifier on utterances whose speakers had said ``heard`` others before."""
     model.eval()
-    logits = [np.empty(0, np.float32)] * len(indices)
-    hidden = list(logits)
+    before = data.heard_before(indices, heard, seed) if model.smodel.settings.centred else {}
+    known = [*dict.fromkeys([*indices, *(other for each in before.values() for other in each)])]
+    hidden = np.zeros((len(known), model.settings.speech.representation), np.float32)
     with torch.no_grad():
-        for at, log_mel, lengths in data.plain(indices, prior, heard=heard, seed=seed):
-            representation = model.smodel(log_mel, lengths).representation
-            _place(logits, hidden, at, model.speech(representation), representation)
-    return Scores(np.stack(logits), np.stack(hidden))
+        for at, log_mel, lengths in data.plain(known, prior, heard=heard, seed=seed):
+            hidden[at] = model.smodel(log_mel, lengths).representation.numpy()
+        place = {index: at for at, index in enumerate(known)}
+        own = hidden[[place[index] for index in indices]]
+        if before:
+            voices = [[place[other] for other in before[index]] for index in indices]
+            own = own - offsets(hidden, voices, data.adaptation)
+        return Scores(model.speech(torch.from_numpy(own)).numpy(), own)
 
 
 def score_text(model: StserModel, data: TextData, indices: Sequence[int]) -> Scores:
     """The text classifier on sentences."""
     model.eval()
-    logits = [np.empty(0, np.float32)] * len(indices)
-    hidden = list(logits)
+    hidden = np.zeros((len(indices), model.settings.text.representation), np.float32)
     with torch.no_grad():
         for at, ids, mask in data.plain(indices):
-            representation = model.tmodel(ids, mask).representation
-            _place(logits, hidden, at, model.text(representation), representation)
-    return Scores(np.stack(logits), np.stack(hidden))
-
-
-def _place(
-    logits: list[NDArray[np.float32]],
-    hidden: list[NDArray[np.float32]],
-    at: Sequence[int],
-    batch_logits: Tensor,
-    batch_hidden: Tensor,
-) -> None:
-    for row, position in enumerate(at):
-        logits[position] = batch_logits[row].numpy()
-        hidden[position] = batch_hidden[row].numpy()
+            hidden[at] = model.tmodel(ids, mask).representation.numpy()
+        return Scores(model.text(torch.from_numpy(hidden)).numpy(), hidden)
 
 
 _KNOWN: Final = 0.1
@@ -95,6 +87,7 @@ def train_speech(
     targets: SpeechTargets,
     validate: Callable[[], float],
     settings: SpeechTrainingSettings,
+    adaptation: AdaptationSettings,
 ) -> float:
     """Train smodel and speech classifier; leaves ``model`` in its best state.
 
@@ -106,6 +99,7 @@ def train_speech(
         targets: What there is to learn of these utterances.
         validate: Accuracy of the model as it is.
         settings: How long, how fast.
+        adaptation: How fast a voice is believed.
 
     Returns:
         The best validation accuracy.
@@ -114,7 +108,11 @@ def train_speech(
 
     def loss(batch: tuple[Tensor, ...], represent: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         log_mel, lengths, at = batch
-        heard = represent(log_mel, lengths)
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.half_precision):
+            heard = represent(log_mel, lengths)
+        heard = heard.float()
+        if model.smodel.settings.centred:
+            heard = taken_off(heard, settings.group, adaptation)
         share = mixing.sample((len(heard), 1)) if mixing is not None else torch.ones(len(heard), 1)
         # Neighbours in a batch are as good as any others: its rows are drawn at random.
         logits = model.speech(share * heard + (1 - share) * heard.roll(1, 0))

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from stser_core.adaptation import LogMelStatistics, normalise
@@ -36,13 +35,16 @@ from training.loop import train_parts
 from training.open_corpora import generator, read_noises
 from training.recogniser.speech import Recording, read_recordings
 from training.settings import OpenSettings
-from training.speech_data import PLAIN, SpeechData, elsewhere
+from training.speech_data import PLAIN, SpeechData
+from training.surroundings import Surroundings
 from training.utterance import Utterance
 
 logger = logging.getLogger(__name__)
 
 _HEARD = 3
 """Windows heard before, when held-out speakers are measured."""
+_MEASURED = 16
+"""Windows of each voice that are measured, at most."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +55,9 @@ class ReadSpeech:
     """Each window as an utterance of its speaker."""
     states: NDArray[np.float16]
     """``(windows, pooled frames, width)``."""
+
+    readers: NDArray[np.str_]
+    """Who reads each window; at each speed a reader is a speaker of the data."""
 
     @property
     def speakers(self) -> NDArray[np.str_]:
@@ -115,71 +120,109 @@ def hear_windows(ear: WhisperEar, root: Path, settings: OpenSettings) -> ReadSpe
     recordings = [r for name in ours.corpora for r in read_recordings(root / name)]
     wanted = int(ours.hours * 3600 * RATE_HZ / size)
     edge = (front_end.win_length - front_end.hop_length) // 2  # frames lie amid their windows
-    utterances, mels, states = [], [], []
-    bar = tqdm(_windows(recordings, size, generator(settings, 9)), "hear", wanted, mininterval=10)
-    for recording, window in itertools.islice(bar, wanted):
+    utterances, mels, states, readers = [], [], [], []
+    windows = _windows(recordings, size, ours.speeds, generator(settings, 9))
+    bar = tqdm(windows, "hear", wanted, mininterval=10)
+    for recording, speed, window in itertools.islice(bar, wanted):
         heard = ear.states(window)
         mean = np.mean([heard[n] for n in settings.lesson.layers], axis=0)
         pooled = mean.reshape(-1, per_frame, mean.shape[1]).mean(axis=1)
         states.append(pooled.astype(np.float16))
         mels.append(log_mel(np.pad(window, edge), front_end).astype(np.float16))
-        utterances.append(
-            # Read aloud; the label is not used.
-            Utterance(corpus=recording.corpus, speaker=recording.speaker, label=Emotion.NEUTRAL)
-        )
-    if len({utterance.speaker for utterance in utterances}) < 2:
+        voice = f"{recording.speaker} at {speed:g}"
+        # Read aloud; the label is not used.
+        utterances.append(Utterance(corpus=recording.corpus, speaker=voice, label=Emotion.NEUTRAL))
+        readers.append(recording.speaker)
+    if len(set(readers)) < 2:
         raise TrainingError(f"{root}: pretrain needs two speakers or more: one is held out.")
     kept = LogMels(np.concatenate(mels), np.cumsum([len(mel) for mel in mels]))
-    return ReadSpeech(SpeechData(utterances, {PLAIN: kept}, settings.adaptation), np.stack(states))
+    data = SpeechData(utterances, {PLAIN: kept}, settings.adaptation)
+    return ReadSpeech(data, np.stack(states), np.array(readers))
 
 
 def _windows(
-    recordings: Sequence[Recording], size: int, rng: np.random.Generator
-) -> Iterator[tuple[Recording, NDArray[np.float32]]]:
-    """What speakers say, in turn, joined and cut into windows of ``size`` samples."""
+    recordings: Sequence[Recording], size: int, speeds: Sequence[float], rng: np.random.Generator
+) -> Iterator[tuple[Recording, float, NDArray[np.float32]]]:
+    """What speakers say at each speed, in turn, joined and cut into windows of ``size`` samples."""
     of_speaker: dict[str, list[Recording]] = defaultdict(list)
     for at in rng.permutation(len(recordings)):
         of_speaker[recordings[at].speaker].append(recordings[at])
-    rest: dict[str, NDArray[np.float32]] = defaultdict(lambda: np.empty(0, np.float32))
+    rest: dict[tuple[str, float], NDArray[np.float32]] = defaultdict(
+        lambda: np.empty(0, np.float32)
+    )
     for turn in itertools.zip_longest(*of_speaker.values()):
         for recording in filter(None, turn):
-            samples = trim(load_audio(recording.path, RATE_HZ), RATE_HZ)
-            samples = np.concatenate([rest[recording.speaker], samples])
+            speed = float(rng.choice(speeds))
+            samples = trim(load_audio(recording.path, RATE_HZ, speed), RATE_HZ)
+            samples = np.concatenate([rest[recording.speaker, speed], samples])
             whole = len(samples) // size * size
-            rest[recording.speaker] = samples[whole:]
+            rest[recording.speaker, speed] = samples[whole:]
             for window in samples[:whole].reshape(-1, size):
-                yield recording, window
+                yield recording, speed, window
 
 
 def learn(
     smodel: SpeechModel, read: ReadSpeech, noises: Sequence[LogMel], settings: OpenSettings
 ) -> float:
-    """Train the smodel; returns the share of the teacher's variance that it tells of held-out speakers."""
-    ours = settings.pretraining
-    speakers = read.speakers
-    held = np.isin(speakers, np.unique(speakers)[:: ours.held_out])
+    """Train the smodel; returns the share of the teacher's variance that it tells of held-out speakers.
+
+    That is the share of what the frames vary, and where voices come in groups the mean of that and the share of
+    what their excerpts vary, relative to the voice.
+    """
+    ours, group = settings.pretraining, settings.speech.group
+    held = np.isin(read.readers, np.unique(read.readers)[:: ours.held_out])
     goal = torch.from_numpy(_goal(read, ours.components))
     tell = nn.Linear(smodel.settings.representation, goal.shape[2])
-    train, others = np.flatnonzero(~held), np.flatnonzero(held)
-    prior = read.data.prior(train.tolist())
-    batches = _batches(read, train, prior, goal, noises, settings)
-    measured = list(itertools.islice(_plain(read, others, prior, goal, settings), 5))
+    prior = read.data.prior(np.flatnonzero(~held).tolist())
+    batches = _batches(read, _voices(read, ~held, group), prior, goal, noises, settings)
+    measured = _plain(read, _voices(read, held, group), prior, goal, settings)
+    manner = goal.mean(dim=1).square().mean()  # each voice's own mean is 0
+
+    def errors(batch: tuple[Tensor, ...]) -> Tensor:
+        """Mean squares of what is wrong in frames and, relative to the others of the voice, in excerpts."""
+        log_mels, lengths, said = batch
+        precision = smodel.training and settings.speech.half_precision
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision):
+            frames = smodel.frames(log_mels, lengths)[0]
+        wrong = tell(frames.float()) - said
+        return torch.stack([wrong.square().mean(), _of_voices(wrong, group).square().mean()])
 
     def loss(batch: tuple[Tensor, ...]) -> Tensor:
-        log_mels, lengths, said = batch
-        return F.mse_loss(tell(smodel.frames(log_mels, lengths)[0]), said)
+        frames, excerpts = errors(batch).unbind()
+        return frames + ours.manner_share / manner * excerpts
 
     def share() -> float:
         parts.eval()
         with torch.no_grad():
-            left = np.mean([loss(batch).item() for batch in measured])
-        variance = np.mean([said.square().mean().item() for _, _, said in measured])
-        return float(1 - left / variance)
+            left = torch.stack([errors(batch) for batch in measured]).mean(dim=0)
+        frames = torch.cat([said for _, _, said in measured]).square().mean()
+        excerpts = torch.cat([_of_voices(said, group).flatten(0, 1) for _, _, said in measured])
+        told = 1 - left / torch.stack([frames, excerpts.square().mean()])
+        logger.info("pretrain: tells %.3f of frames, %.3f of excerpts", *told.tolist())
+        return float(told[0] if group == 1 else told.mean())
 
     parts = nn.ModuleList([smodel, tell])
     rates = [(list(parts.parameters()), ours.learning_rate)]
     how = dataclasses.replace(settings.speech, steps=ours.steps, validate_every=ours.validate_every)
     return train_parts(parts, rates, batches, loss, share, how, "pretrain")
+
+
+def _of_voices(values: Tensor, group: int) -> Tensor:
+    """Means over time of ``(batch, frames, components)``, relative to those of the voice's group.
+
+    Returns:
+        ``(groups, group, components)``.
+    """
+    means = values.mean(dim=1).view(-1, group, values.shape[2])
+    relative: Tensor = means - means.mean(dim=1, keepdim=True)
+    return relative
+
+
+def _voices(read: ReadSpeech, chosen: NDArray[np.bool_], group: int) -> list[NDArray[np.int64]]:
+    """The chosen windows of each voice that has enough for a group."""
+    speakers = read.speakers
+    voices = [np.flatnonzero((speakers == voice) & chosen) for voice in np.unique(speakers)]
+    return [voice for voice in voices if len(voice) >= group]
 
 
 def _goal(read: ReadSpeech, count: int) -> NDArray[np.float32]:
@@ -194,7 +237,7 @@ def _goal(read: ReadSpeech, count: int) -> NDArray[np.float32]:
 
 def _batches(
     read: ReadSpeech,
-    indices: NDArray[np.int64],
+    voices: Sequence[NDArray[np.int64]],
     prior: LogMelStatistics,
     goal: Tensor,
     noises: Sequence[LogMel],
@@ -204,31 +247,41 @@ def _batches(
     data, rng, pool = read.data, generator(settings, 10), settings.sizes.speech.pool_time
     # At its tempo: the teacher's frames are where they were.
     how = dataclasses.replace(settings.speech, warp=settings.pretraining.warp, stretch=0.0)
-    counts = {speaker: (read.speakers[indices] == speaker).sum() for speaker in read.speakers}
-    chances = np.array([counts[speaker] ** -0.5 for speaker in read.speakers[indices]])
+    chances = np.sqrt([len(voice) for voice in voices])
     least, most = (frames // pool for frames in settings.pretraining.excerpt_frames)
     while True:
         frames = min(int(rng.integers(least, most + 1)), goal.shape[1])
         log_mels, said = [], []
-        for index in rng.choice(indices, how.batch, p=chances / chances.sum()):
-            first = int(rng.integers(goal.shape[1] - frames + 1))
-            excerpt = data.plain_mels[index][first * pool : (first + frames) * pool]
-            before = data.heard(index, int(rng.choice(how.heard_before)), rng)
-            excerpt, before = elsewhere(excerpt, before, noises, how, rng)
-            log_mels.append(normalise(excerpt, before, prior, data.adaptation))
-            said.append(goal[index, first : first + frames])
+        for voice in rng.choice(len(voices), how.batch // how.group, p=chances / chances.sum()):
+            there = Surroundings.drawn(settings.log_mel.n_mels, noises, how, rng)
+            count = int(rng.choice(how.heard_before))
+            for index in rng.choice(voices[voice], how.group, replace=False):
+                first = int(rng.integers(goal.shape[1] - frames + 1))
+                excerpt = data.plain_mels[index][first * pool : (first + frames) * pool]
+                excerpt, before = there.heard(excerpt, data.heard(index, count, rng), rng)
+                log_mels.append(normalise(excerpt, before, prior, data.adaptation))
+                said.append(goal[index, first : first + frames])
         lengths = torch.full((len(log_mels),), frames * pool)
         yield torch.from_numpy(np.stack(log_mels)), lengths, torch.stack(said)
 
 
 def _plain(
     read: ReadSpeech,
-    indices: NDArray[np.int64],
+    voices: Sequence[NDArray[np.int64]],
     prior: LogMelStatistics,
     goal: Tensor,
     settings: OpenSettings,
-) -> Iterator[tuple[Tensor, ...]]:
-    """Whole windows as they are, in batches."""
-    shuffled = generator(settings, 11).permutation(indices).tolist()
-    for at, log_mels, lengths in read.data.plain(shuffled, prior, heard=_HEARD, seed=settings.seed):
-        yield log_mels, lengths, goal[[shuffled[position] for position in at]]
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Whole windows as they are, some groups of each voice."""
+    data, rng, group = read.data, generator(settings, 11), settings.speech.group
+    batches = []
+    for voice in voices:
+        some = rng.permutation(voice)[: max(1, _MEASURED // group) * group]
+        some = some[: len(some) // group * group]
+        rows = [
+            normalise(data.plain_mels[i], data.heard(i, _HEARD, rng), prior, data.adaptation)
+            for i in some.tolist()
+        ]
+        lengths = torch.full((len(rows),), len(rows[0]))
+        batches.append((torch.from_numpy(np.stack(rows)), lengths, goal[some]))
+    return batches

@@ -25,6 +25,10 @@ class SpeechTrainingSettings:
     """Batches at most for all; early stopping may keep an earlier state."""
     batch: int = 32
     """Utterances in a batch."""
+    group: int = 1
+    """Utterances of one voice that come together, out of which a smodel that is ``centred`` knows it."""
+    half_precision: bool = True
+    """The smodel is trained in bfloat16: half as long again where it is not."""
     learning_rate: float = 3e-3
     """Peak of a cosine schedule; the paper's constant 1e-4 takes many times as many steps."""
     warm_up: int = 50
@@ -91,14 +95,19 @@ class PretrainingSettings:
 
     corpora: tuple[str, ...] = ("mini_librispeech", "cathy_arctic", "ljspeech_part1")
     """Folders with a ``manifest.csv`` of speakers and texts, below the root."""
-    hours: float = 3.5
+    hours: float = 6.5
     """Speech that is taken at most, speakers in turn."""
+    speeds: tuple[float, ...] = (1.0, 1.0, 0.85, 1.15, 1.3)
+    """Speeds of playback, one of which is drawn for each recording: voices with other pitches."""
     window_s: float = 4.0
     """Length of the windows that it is cut into."""
     held_out: int = 7
     """One of so many speakers is measured and not learnt from."""
     components: int = 128
     """Principal components of the teacher's states."""
+    manner_share: float = 0.5
+    """Weight of the mean over an excerpt, relative to its voice's others, beside the frames: there is how
+    something is said, but only a twentieth of the variance."""
     excerpt_frames: tuple[int, int] = (100, 248)
     """Shortest and longest excerpt of a window, in frames of 10 ms."""
     warp: float = 0.08
@@ -286,6 +295,16 @@ class OpenSettings:
                     f"corpus_shares ({part.corpus_shares}) must give one share for each of "
                     f"{', '.join(part.corpora)}."
                 )
+        if self.speech.batch % self.speech.group:
+            raise ValueError(
+                f"speech.batch ({self.speech.batch}) must be a multiple of speech.group "
+                f"({self.speech.group}): a batch is made of whole groups."
+            )
+        if self.sizes.speech.centred and self.speech.group < 2:
+            raise ValueError(
+                f"speech.group ({self.speech.group}) must be 2 or more where sizes.speech.centred: a voice "
+                "is known from the others of a group."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,10 @@ from torch import Tensor
 from stser_core.adaptation import AdaptationSettings, LogMelStatistics, normalise
 from stser_core.features import LogMel
 from stser_core.labels import EMOTIONS
-from training.augment import crop, response, stretched, tract, with_noise
+from training.augment import crop
 from training.front_end import LogMels
 from training.settings import SpeechTrainingSettings
+from training.surroundings import Surroundings
 from training.utterance import Utterance
 
 _POOL_BATCHES = 8
@@ -89,16 +90,24 @@ class SpeechData:
         assert merged is not None
         return merged
 
+    def before(self, index: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Up to ``count`` other utterances of the same speaker, drawn at random."""
+        said = self._said[self.utterances[index].speaker]
+        others: NDArray[np.int64] = said[said != index]
+        return others[rng.permutation(len(others))[:count]]
+
     def heard(
         self, index: int, count: int, rng: np.random.Generator, version: str = PLAIN
     ) -> LogMelStatistics | None:
-        """Statistics of up to ``count`` other utterances of the same speaker, drawn at random."""
-        said = self._said[self.utterances[index].speaker]
-        count = min(count, len(said) - 1)
-        if count == 0:
-            return None
-        drawn = said[said != index][rng.permutation(len(said) - 1)[:count]]
-        return self._sums[version].together(drawn)
+        """Statistics of these utterances in a version; None where there are none."""
+        drawn = self.before(index, count, rng)
+        return self._sums[version].together(drawn) if len(drawn) > 0 else None
+
+    def heard_before(
+        self, indices: Sequence[int], count: int, seed: int
+    ) -> dict[int, NDArray[np.int64]]:
+        """Which utterances :meth:`plain` takes as heard before each."""
+        return {i: self.before(i, count, np.random.default_rng((seed, i))) for i in indices}
 
     def plain(
         self, indices: Sequence[int], prior: LogMelStatistics, *, heard: int, seed: int
@@ -140,61 +149,48 @@ class SpeechBatches:
         self._rng = rng
         self._channels = [name for name in settings.channels if name in data.versions]
         self._speeds = [PLAIN, *(s for s in map(at_speed, settings.speeds) if s in data.versions)]
-        self._cells: dict[tuple[str, int], list[int]] = defaultdict(list)
+        said: dict[str, dict[str, dict[int, list[int]]]] = {}
         for index in indices:
-            self._cells[data.utterances[index].corpus, int(data.labels[index])].append(index)
+            utterance, label = data.utterances[index], int(data.labels[index])
+            of_speaker = said.setdefault(utterance.corpus, {}).setdefault(utterance.speaker, {})
+            of_speaker.setdefault(label, []).append(index)
+        self._said = {corpus: [*speakers.values()] for corpus, speakers in said.items()}
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Log-mel ``(batch, time, mels)``, lengths ``(batch,)``, utterances ``(batch,)``."""
-        size = self._settings.batch
-        while True:
-            pool = [self._draw() for _ in range(_POOL_BATCHES * size)]
-            pool.sort(key=lambda drawn: len(drawn[0]))
-            for batch in self._rng.permutation(_POOL_BATCHES):
-                rows = pool[batch * size : (batch + 1) * size]
-                yield *collate([row for row, _ in rows]), torch.tensor([index for _, index in rows])
+        """Log-mel ``(batch, time, mels)``, lengths ``(batch,)``, utterances ``(batch,)``.
 
-    def _draw(self) -> tuple[LogMel, int]:
+        ``settings.group`` neighbours in a batch are of one voice in the same surroundings.
+        """
+        size = self._settings.batch // self._settings.group
+        while True:
+            pool = [self._group() for _ in range(_POOL_BATCHES * size)]
+            pool.sort(key=lambda group: max(len(log_mel) for log_mel, _ in group))
+            for batch in self._rng.permutation(_POOL_BATCHES):
+                groups = pool[batch * size : (batch + 1) * size]
+                rows = [row for group in groups for row in group]
+                yield (
+                    *collate([log_mel for log_mel, _ in rows]),
+                    torch.tensor([index for _, index in rows]),
+                )
+
+    def _group(self) -> list[tuple[LogMel, int]]:
         settings, rng, data = self._settings, self._rng, self._data
         shares = np.array(settings.corpus_shares)
-        corpus = settings.corpora[rng.choice(len(shares), p=shares / shares.sum())]
-        cell = self._cells[corpus, int(rng.integers(len(EMOTIONS)))]
-        index = cell[rng.integers(len(cell))]
+        speakers = self._said[settings.corpora[rng.choice(len(shares), p=shares / shares.sum())]]
+        of_label = [*speakers[rng.integers(len(speakers))].values()]
         others = rng.random() < settings.channel_share
         version = str(rng.choice(self._channels if others and self._channels else self._speeds))
-        log_mel = crop(data.versions[version][index], settings.crop_frames, rng)
-        heard = data.heard(index, int(rng.choice(settings.heard_before)), rng, version)
-        log_mel, heard = elsewhere(log_mel, heard, self._noises, settings, rng)
-        normal = normalise(log_mel, heard, self._prior, data.adaptation)
-        return normal, index
-
-
-def elsewhere(
-    log_mel: LogMel,
-    heard: LogMelStatistics | None,
-    noises: Sequence[LogMel],
-    settings: SpeechTrainingSettings,
-    rng: np.random.Generator,
-) -> tuple[LogMel, LogMelStatistics | None]:
-    """Another vocal tract and tempo, noise and microphone, which what was heard has, too."""
-    n_mels = log_mel.shape[1]
-    voice = tract(n_mels, rng.uniform(1 - settings.warp, 1 + settings.warp))
-    slower = rng.uniform(1 - settings.stretch, 1 + settings.stretch)
-    log_mel = stretched(log_mel, slower) @ voice
-    microphone, spread = response(n_mels, rng).astype(np.float64), np.ones(n_mels)
-    before = microphone
-    if noises and rng.random() < settings.noise_share:
-        noise = noises[int(rng.integers(len(noises)))]
-        noisy = with_noise(log_mel, noise, rng.uniform(*settings.noise_snr_db), rng)
-        # What the noise does to this utterance, it did about so to those before.
-        before = microphone + noisy.mean(axis=0) - log_mel.mean(axis=0)
-        spread = noisy.var(axis=0) / np.maximum(log_mel.var(axis=0), 1e-3)
-        log_mel = noisy
-    if heard is not None:
-        heard = LogMelStatistics(
-            heard.count, heard.mean @ voice + before, (heard.squares @ voice) * spread
-        )
-    return log_mel + microphone.astype(np.float32), heard
+        count = int(rng.choice(settings.heard_before))
+        mels = data.versions[version]
+        there = Surroundings.drawn(len(self._prior.mean), self._noises, settings, rng)
+        group = []
+        for _ in range(settings.group):
+            said = of_label[rng.integers(len(of_label))]
+            index = said[rng.integers(len(said))]
+            log_mel = crop(mels[index], settings.crop_frames, rng)
+            log_mel, heard = there.heard(log_mel, data.heard(index, count, rng, version), rng)
+            group.append((normalise(log_mel, heard, self._prior, data.adaptation), index))
+        return group
 
 
 @dataclass(frozen=True, slots=True, eq=False)

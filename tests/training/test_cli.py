@@ -121,8 +121,9 @@ def test_a_trained_speech_branch_can_be_taken_as_it_is(
     taken = ["--text-from", str(checkpoint), "--speech-from", str(checkpoint)]
     assert main(["fit", *map(str, arguments), *taken]) == 0
     heard = log_mel(tone(0, 0, 0), Stser.load(checkpoint).log_mel_settings)[None]
+    voice = np.zeros((1, 16), np.float32)
     logits = [
-        Stser.load(p)._engine.speech(heard, np.array([heard.shape[1]])).logits
+        Stser.load(p)._engine.speech(heard, np.array([heard.shape[1]]), voice).logits
         for p in (checkpoint, tmp_path / "new")
     ]
     np.testing.assert_allclose(*logits, atol=1e-5)

@@ -15,7 +15,9 @@ from training.corpora import read_manifest
 from training.errors import CorpusError
 from training.front_end import extract, load_audio, trim
 from training.open_corpora import noise_recordings
-from training.speech_data import PLAIN, SpeechData
+from training.settings import SpeechTrainingSettings
+from training.speech_data import PLAIN, SpeechBatches, SpeechData
+from training.surroundings import Surroundings
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +131,33 @@ def test_stereo_becomes_the_mean_of_its_channels(tmp_path: Path) -> None:
     path = tmp_path / "stereo.wav"
     soundfile.write(path, np.tile([[0.5, -0.25]], (1_600, 1)), 16_000)
     np.testing.assert_allclose(load_audio(path, 16_000), 0.125, atol=1e-4)
+
+
+def test_neighbours_of_a_group_are_one_voice_and_batches_are_whole_groups(data: SpeechData) -> None:
+    settings = SpeechTrainingSettings(corpora=("first",), corpus_shares=(1.0,), batch=12, group=4)
+    prior = data.prior(range(len(data.utterances)))
+    everyone = range(len(data.utterances))
+    batches = SpeechBatches(data, everyone, prior, [], settings, np.random.default_rng(0))
+    drawn = [at for _, (_, _, at) in zip(range(20), batches, strict=False)]
+    assert {len(at) for at in drawn} == {12}
+    voices = [data.utterances[i].speaker for at in drawn for i in at.tolist()]
+    groups = [voices[first : first + 4] for first in range(0, len(voices), 4)]
+    assert {len(set(group)) for group in groups} == {1}
+    assert len({group[0] for group in groups}) == 3
+
+
+def test_all_of_a_group_comes_through_the_same_microphone_and_noise() -> None:
+    rng = np.random.default_rng(0)
+    settings = SpeechTrainingSettings(noise_share=1.0, noise_snr_db=(0.0, 0.0), warp=0.1)
+    noise = np.zeros((30, 64), np.float32)
+    there = Surroundings.drawn(64, [noise], settings, rng)
+    speech = rng.normal(size=(2, 40, 64)).astype(np.float32)
+    heard = [there.heard(each, LogMelStatistics.of(each), rng) for each in speech]
+    added = [
+        frames - with_noise(each @ there.tract, noise, 0.0, np.random.default_rng(1))
+        for (frames, _), each in zip(heard, speech, strict=True)
+    ]
+    np.testing.assert_allclose(added, np.broadcast_to(there.microphone, (2, 40, 64)), atol=1e-5)
+    for frames, before in heard:  # what was said before came from there, too
+        assert before is not None
+        np.testing.assert_allclose(before.mean, frames.mean(axis=0), atol=0.02)

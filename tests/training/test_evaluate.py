@@ -11,7 +11,7 @@ import soundfile
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
-from stser_core.adaptation import LogMelStatistics
+from stser_core.adaptation import HeardSpeech, LogMelStatistics
 from stser_core.ensemble import Stser
 from stser_core.export import save_checkpoint
 from stser_core.features import log_mel
@@ -128,7 +128,7 @@ def test_a_speaker_is_judged_by_what_the_same_speaker_said_before_and_nobody_els
     judged = evaluate(utterances, stser)
     # The third utterance of the second speaker, as a live stream of that speaker alone hears it.
     own = [each for each in judged if each.utterance.speaker == "s1"][:3]
-    heard = None
+    heard = HeardSpeech()
     for each in own:
         assert each.utterance.audio is not None
         samples, _ = soundfile.read(each.utterance.audio, dtype="float32")
@@ -136,8 +136,7 @@ def test_a_speaker_is_judged_by_what_the_same_speaker_said_before_and_nobody_els
         words = spoken_words(each.utterance.text) if each.utterance.text else None
         verdict = stser.classify(frames, words, heard)
         assert each.verdict.posterior == verdict.posterior
-        new = LogMelStatistics.of(frames)
-        heard = new if heard is None else heard.merge(new)
+        heard = heard.after(frames).judged(verdict.representation)
 
 
 def test_without_adaptation_only_the_first_utterance_of_a_speaker_keeps_its_posterior(

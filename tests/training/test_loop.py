@@ -31,6 +31,9 @@ SIZES = StserSettings(
 )
 
 
+ADAPTATION = AdaptationSettings()
+
+
 def test_the_speech_branch_learns_eight_utterances_by_heart() -> None:
     settings = SpeechTrainingSettings(
         corpora=("tones",),
@@ -67,7 +70,7 @@ def test_the_speech_branch_learns_eight_utterances_by_heart() -> None:
         )
 
     targets = SpeechTargets(data.labels, settings)
-    assert train_speech(model, batches, targets, validate, settings) == 1.0
+    assert train_speech(model, batches, targets, validate, settings, ADAPTATION) == 1.0
     assert validate() == 1.0
 
 
@@ -90,7 +93,8 @@ def test_what_is_kept_is_the_moving_average_of_the_weights() -> None:
             seen.append(weight.detach().clone())
             yield batch
 
-    train_speech(model, watched(), SpeechTargets(np.arange(4), settings), lambda: 0.0, settings)  # type: ignore[arg-type]
+    targets = SpeechTargets(np.arange(4), settings)
+    train_speech(model, watched(), targets, lambda: 0.0, settings, ADAPTATION)  # type: ignore[arg-type]
     # Drawn before each step: seen[k] is after step k. The last step's weights are not seen, and
     # the average of the first five takes half of what is kept.
     average = seen[1]
@@ -113,11 +117,11 @@ def test_a_short_cut_is_trained_first_and_kept_where_the_recurrent_part_does_not
     batch = (heard, torch.full((4,), 40), torch.arange(4))
     source, targets = itertools.repeat(batch), SpeechTargets(np.arange(4), settings)
     found = iter([0.6, 0.5])  # after the short cut, after all
-    assert train_speech(model, source, targets, lambda: next(found), settings) == 0.6
+    assert train_speech(model, source, targets, lambda: next(found), settings, ADAPTATION) == 0.6
     assert torch.equal(model.smodel.conv.weight, untouched)
     assert not model.smodel.share.any()
     found = iter([0.6, 0.7])
-    assert train_speech(model, source, targets, lambda: next(found), settings) == 0.7
+    assert train_speech(model, source, targets, lambda: next(found), settings, ADAPTATION) == 0.7
     assert not torch.equal(model.smodel.conv.weight, untouched)
     assert model.smodel.share.all()
 

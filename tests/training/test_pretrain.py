@@ -15,18 +15,23 @@ from safetensors.torch import load_file
 
 from config.loader import load
 from stser_core.fusion import StserModel
+from stser_core.labels import Emotion
 from tests.training.conftest import tone
 from tests.training.test_hear import config, whisper  # noqa: F401
 from training import pretrain
 from training.cli import main
 from training.errors import TrainingError
+from training.front_end import LogMels
 from training.hear import WhisperEar
 from training.settings import OpenSettings
+from training.speech_data import PLAIN, SpeechData
+from training.utterance import Utterance
 
 READ = """
 [pretraining]
 corpora = ["read"]
 hours = 0.01
+speeds = [1.0]
 window_s = 0.5
 held_out = 3
 components = 4
@@ -90,7 +95,7 @@ def test_windows_have_as_many_pooled_frames_of_log_mel_as_of_states_and_readers_
 ) -> None:
     assert read.states.shape[1:] == (12, 16)  # 0.5 s are 12 whole frames of 40 ms
     assert {read.data.plain_mels.length(n) for n in range(len(read.states))} == {48}
-    assert sorted(read.speakers[:3]) == ["s0", "s1", "s2"]
+    assert sorted(read.readers[:3]) == ["s0", "s1", "s2"]
     assert len(read.states) == 3 * 5  # what is left of one recording is joined to the next
 
 
@@ -121,6 +126,43 @@ def test_the_smodel_comes_to_tell_what_the_teacher_hears_of_a_reader_held_out(
     long = dataclasses.replace(settings.pretraining, steps=150, validate_every=50)
     settings = dataclasses.replace(settings, sizes=sizes, pretraining=long)
     assert pretrain.learn(StserModel(sizes).smodel, read, [], settings) > 0.2
+
+
+def test_at_each_speed_a_reader_is_another_voice_and_is_held_out_at_all_of_them(
+    whisper: Path,  # noqa: F811
+    read_root: Path,
+    settings: OpenSettings,
+) -> None:
+    fast = dataclasses.replace(settings.pretraining, speeds=(1.0, 2.0))
+    both = dataclasses.replace(settings, pretraining=fast)
+    read = pretrain.hear_windows(WhisperEar(whisper), read_root, both)
+    assert set(read.readers) == {"s0", "s1", "s2"}
+    assert {"s0 at 1", "s0 at 2"} <= set(read.speakers)
+    assert all(v.startswith(f"{r} at") for v, r in zip(read.speakers, read.readers, strict=True))
+
+
+def test_with_groups_a_smodel_comes_to_tell_how_a_reader_speaks_relative_to_the_rest_of_it(
+    settings: OpenSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    readers = np.repeat(["s0", "s1", "s2", "s3"], 16)
+    brightness = rng.normal(size=len(readers))
+    tilt = np.linspace(-1, 1, 64)
+    mels = rng.normal(size=(len(readers), 48, 64)) + 2 * brightness[:, None, None] * tilt
+    states = rng.normal(size=(len(readers), 12, 8))
+    states[:, :, 0] += brightness[:, None]
+    kept = LogMels(mels.reshape(-1, 64).astype(np.float16), 48 * np.arange(1, len(readers) + 1))
+    said = [Utterance(corpus="read", label=Emotion.NEUTRAL, speaker=str(r)) for r in readers]
+    data = SpeechData(said, {PLAIN: kept}, settings.adaptation)
+    read = pretrain.ReadSpeech(data, states.astype(np.float16), readers)
+    speech = dataclasses.replace(settings.speech, group=4, noise_share=0.0)
+    long = dataclasses.replace(settings.pretraining, steps=200, validate_every=50)
+    grouped = dataclasses.replace(settings, speech=speech, pretraining=long)
+    torch.manual_seed(0)
+    caplog.set_level("INFO")
+    pretrain.learn(StserModel(grouped.sizes).smodel, read, [], grouped)
+    excerpts = [float(r.getMessage().split()[-3]) for r in caplog.records if "tells" in r.msg]
+    assert excerpts[-1] > 0.25
 
 
 def test_fit_goes_on_from_the_pretrained_smodel_and_refuses_another(
