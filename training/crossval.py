@@ -31,6 +31,7 @@ from training.fit import HEARD_IN_VALIDATION, fit_bimodal, fit_speech, matched_p
 from training.folds import halves, left_out_fold, speaker_folds, training_only
 from training.held_out import (
     HEARD,
+    NEUTRAL_HEARD,
     Run,
     pair_figures,
     speech_figures,
@@ -178,7 +179,8 @@ def run_speech(run: Run, speech: SpeechData, root: Path, out: Path, teacher: Voi
     """Train one speech branch and keep it with what it says of validation and test, unless it is there.
 
     ``NAME.safetensors`` holds the weights, ``NAME.npz`` logits in the order of the fold: ``test``
-    ``(heard, utterances, classes)`` for :data:`HEARD`, ``validation`` ``(utterances, classes)``.
+    ``(heard, utterances, classes)`` for :data:`HEARD`, ``neutral`` ``(utterances, classes)`` after
+    :data:`NEUTRAL_HEARD` neutral ones, ``validation`` ``(utterances, classes)``.
     """
     out.mkdir(parents=True, exist_ok=True)
     weights = (out / run.name).with_suffix(".safetensors")
@@ -199,15 +201,17 @@ def score_run(
 ) -> None:
     """Keep what the speech classifier says of a run's validation and test, as :func:`run_speech` does."""
 
-    def said(indices: Sequence[int], heard: int) -> NDArray[np.float32]:
+    def said(indices: Sequence[int], heard: int, *, neutral: bool = False) -> NDArray[np.float32]:
+        seed = run.settings.seed
         return score_speech(
-            model, speech, indices, prior, heard=heard, seed=run.settings.seed
+            model, speech, indices, prior, heard=heard, seed=seed, neutral=neutral
         ).logits
 
     np.savez(
         (out / run.name).with_suffix(".npz"),
         validation=said(run.fold.validation, HEARD_IN_VALIDATION),
         test=np.stack([said(run.fold.test, heard) for heard in HEARD]),
+        neutral=said(run.fold.test, NEUTRAL_HEARD, neutral=True),
     )
 
 

@@ -98,7 +98,7 @@ def fit_speech(
         return float(np.mean(of_corpus))  # each corpus counts alike, however large
 
     targets = _targets(data, fold, settings, hearing, model.settings.speech.representation)
-    train_speech(model, batches, targets, validate, settings.speech, settings.adaptation)
+    train_speech(model, batches, targets, validate, settings.speech)
     return prior
 
 

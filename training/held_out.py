@@ -24,6 +24,8 @@ from training.speech_data import SpeechData
 
 HEARD = (0, 1, 3, 10, 30)
 """Utterances of the test speaker heard before the one that is judged."""
+NEUTRAL_HEARD = 10
+"""Neutral utterances heard before, where they are of no other class."""
 RELIABLE_AFTER = 3
 """Utterances heard before, where reliability is looked at: as validation has it."""
 CLASSIFIERS = ("speech", "text", "bimodal")
@@ -45,7 +47,7 @@ class Told:
     """What the speech classifiers of some runs say of their test utterances."""
 
     posteriors: NDArray[np.float64]
-    """Calibrated, ``(heard, utterances, classes)``."""
+    """Calibrated, ``(heard, utterances, classes)``; the last row is after neutral utterances alone."""
     truth: NDArray[np.int64]
     corpora: NDArray[np.str_]
     genders: NDArray[np.str_]
@@ -61,15 +63,16 @@ def told(runs: Sequence[Run], speech: SpeechData, out: Path) -> Told:
     for number, run in enumerate(runs):
         with np.load((out / run.name).with_suffix(".npz"), allow_pickle=False) as kept:
             labels = speech.labels[list(run.fold.validation)]
-            posteriors.append(calibrated(kept["test"], kept["validation"], labels))
+            said = np.concatenate([kept["test"], kept["neutral"][None]])
+            posteriors.append(calibrated(said, kept["validation"], labels))
         indices += run.fold.test
         of_run += [number] * len(run.fold.test)
-    said = [speech.utterances[index] for index in indices]
+    utterances = [speech.utterances[index] for index in indices]
     return Told(
         np.concatenate(posteriors, axis=1),
         speech.labels[indices],
-        np.array([u.corpus for u in said]),
-        np.array([u.gender for u in said]),
+        np.array([u.corpus for u in utterances]),
+        np.array([u.gender for u in utterances]),
         np.array(of_run),
     )
 
@@ -78,13 +81,13 @@ def speech_figures(runs: Sequence[Run], speech: SpeechData, out: Path) -> dict[s
     """WA, UA and calibration error by corpus, utterances heard and gender.
 
     Returns:
-        By ``CORPUS, N heard`` over all runs, with UA's deviation over the runs, and by
-        ``CORPUS, N heard, GENDER``.
+        By ``CORPUS, N heard`` and ``CORPUS, N neutral heard`` over all runs, with UA's deviation over the
+        runs, and by ``CORPUS, N heard, GENDER``.
     """
     all_told = told(runs, speech, out)
     figures: dict[str, Any] = {}
     for corpus in np.unique(all_told.corpora):
-        for place, heard in enumerate(HEARD):
+        for place, heard in enumerate([*map(str, HEARD), f"{NEUTRAL_HEARD} neutral"]):
             rows = all_told.corpora == corpus
             name = f"{corpus}, {heard} heard"
             figures[name] = _quality(all_told, place, rows) | {

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from stser_core.adaptation import AdaptationSettings, LogMelStatistics
+from stser_core.adaptation import LogMelStatistics
 from stser_core.fusion import StserModel
 from stser_core.labels import EMOTIONS
 from stser_core.short_cut import ShortCut
@@ -50,14 +50,22 @@ def score_speech(
     *,
     heard: int,
     seed: int,
+    neutral: bool = False,
 ) -> Scores:
-    """The speech classifier on utterances whose speakers had said ``heard`` others before."""
+    """The speech classifier on utterances whose speakers had said ``heard`` others before.
+
+    These are neutral ones alone, as in most talk, or of any class.
+    """
     model.eval()
-    before = data.heard_before(indices, heard, seed) if model.smodel.settings.centred else {}
+    before = {}
+    if model.smodel.settings.centred:
+        before = data.heard_before(indices, heard, seed, neutral=neutral)
     known = [*dict.fromkeys([*indices, *(other for each in before.values() for other in each)])]
     hidden = np.zeros((len(known), model.settings.speech.representation), np.float32)
     with torch.no_grad():
-        for at, log_mel, lengths in data.plain(known, prior, heard=heard, seed=seed):
+        for at, log_mel, lengths in data.plain(
+            known, prior, heard=heard, seed=seed, neutral=neutral
+        ):
             hidden[at] = model.smodel(log_mel, lengths).representation.numpy()
         place = {index: at for at, index in enumerate(known)}
         own = hidden[[place[index] for index in indices]]
@@ -83,11 +91,10 @@ _KNOWN: Final = 0.1
 
 def train_speech(
     model: StserModel,
-    batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    batches: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]],
     targets: SpeechTargets,
     validate: Callable[[], float],
     settings: SpeechTrainingSettings,
-    adaptation: AdaptationSettings,
 ) -> float:
     """Train smodel and speech classifier; leaves ``model`` in its best state.
 
@@ -95,11 +102,10 @@ def train_speech(
 
     Args:
         model: To be trained.
-        batches: Log-mel, lengths and utterances, endless.
+        batches: As :class:`~training.speech_data.SpeechBatches` gives them.
         targets: What there is to learn of these utterances.
         validate: Accuracy of the model as it is.
         settings: How long, how fast.
-        adaptation: How fast a voice is believed.
 
     Returns:
         The best validation accuracy.
@@ -107,12 +113,12 @@ def train_speech(
     source = iter(batches)
 
     def loss(batch: tuple[Tensor, ...], represent: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        log_mel, lengths, at = batch
+        log_mel, lengths, at, taken = batch
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.half_precision):
             heard = represent(log_mel, lengths)
         heard = heard.float()
         if model.smodel.settings.centred:
-            heard = taken_off(heard, settings.group, adaptation)
+            heard = taken_off(heard, taken)
         share = mixing.sample((len(heard), 1)) if mixing is not None else torch.ones(len(heard), 1)
         # Neighbours in a batch are as good as any others: its rows are drawn at random.
         logits = model.speech(share * heard + (1 - share) * heard.roll(1, 0))

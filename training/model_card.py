@@ -54,15 +54,18 @@ be told (article 50). This is no legal advice.
 GoEmotions, MELD, DailyDialog, CARER, TweetEval. Noise: ESC-10. Sources, citations and licences:
 [LICENSE-weights.md](../LICENSE-weights.md). The weights are CC BY-NC-SA 4.0: no commercial purpose.
 
-**Teacher.** The smodel first learnt from 3.5 hours of people who read what the encoder of OpenAI's whisper-base hears
+**Teacher.** The smodel first learnt from 6.5 hours of people who read what the encoder of OpenAI's whisper-base hears
 in them, then labels together with what a regression on that encoder's states says of speakers that it never saw
 ([teacher.md](teacher.md)). The encoder is in no file of this package.
 
 **Training.** Each utterance is heard at three speeds, in noise, with other microphones and gains, bands and
 spans blanked, with other vocal tracts and tempi; two in five come through synthetic rooms and telephones (300 to
-3,400 Hz; G.711 or GSM). Log-mel is normalised by statistics that start from the training corpora and follow the
-voice and the room as speech is heard; training simulates hearing 0 to 30 utterances before. The statistics hold
-no words.
+3,400 Hz; G.711 or GSM).
+
+**Adaptation.** Log-mel is normalised by statistics that start from the training corpora and follow the voice and the
+room as speech is heard; of the speech representation the mean of those of the last 30 utterances is taken off, by two
+thirds after four of them. Training simulates both, half of the time with neutral utterances alone. So a voice is judged
+by how it differs from itself, and the first utterances of a stranger are judged worse. These averages hold no words.
 
 **Pairing.** No open corpus has English speech whose words carry the emotion, too. The bimodal classifier was
 trained on pairs of an utterance and a sentence of *different* corpora that share a label; in some of them voice

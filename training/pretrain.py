@@ -176,7 +176,9 @@ def learn(
     prior = read.data.prior(np.flatnonzero(~held).tolist())
     batches = _batches(read, _voices(read, ~held, group), prior, goal, noises, settings)
     measured = _plain(read, _voices(read, held, group), prior, goal, settings)
-    manner = goal.mean(dim=1).square().mean()  # each voice's own mean is 0
+    # Of excerpts of middling length, each voice's own mean being 0.
+    excerpt = sum(ours.excerpt_frames) // (2 * settings.sizes.speech.pool_time)
+    manner = goal[:, :excerpt].mean(dim=1).square().mean()
 
     def errors(batch: tuple[Tensor, ...]) -> Tensor:
         """Mean squares of what is wrong in frames and, relative to the others of the voice, in excerpts."""

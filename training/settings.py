@@ -70,7 +70,10 @@ class SpeechTrainingSettings:
     patience: int = 4
     """Validations without a better accuracy before training ends."""
     heard_before: tuple[int, ...] = (0, 0, 1, 2, 3, 5, 10, 20, 30)
-    """Numbers of utterances heard before, one of which is drawn for each training utterance."""
+    """Numbers of utterances heard before, one of which is drawn for each group."""
+    neutral_heard: float = 0.0
+    """Share of the groups before which neutral utterances alone were heard, as in most talk; before the
+    others any class was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from stser_core.adaptation import AdaptationSettings, LogMelStatistics, normalise
 from stser_core.features import LogMel
-from stser_core.labels import EMOTIONS
+from stser_core.labels import EMOTIONS, Emotion
 from training.augment import crop
 from training.front_end import LogMels
 from training.settings import SpeechTrainingSettings
 from training.surroundings import Surroundings
 from training.utterance import Utterance
+from training.voices import weights
 
 _POOL_BATCHES = 8
 """Batches that are drawn together and sorted by length, so that little is padded."""
@@ -39,6 +40,7 @@ def collate(log_mels: Sequence[LogMel]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(padded), torch.tensor(lengths)
 
 
+NEUTRAL: Final = EMOTIONS.index(Emotion.NEUTRAL)
 PLAIN: Final = "plain"
 """The version that is judged; all others are for training."""
 
@@ -90,27 +92,46 @@ class SpeechData:
         assert merged is not None
         return merged
 
-    def before(self, index: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Up to ``count`` other utterances of the same speaker, drawn at random."""
+    def before(
+        self, index: int, count: int, rng: np.random.Generator, *, neutral: bool = False
+    ) -> NDArray[np.int64]:
+        """Up to ``count`` other utterances of the same speaker, drawn at random; neutral ones alone, or any."""
         said = self._said[self.utterances[index].speaker]
         others: NDArray[np.int64] = said[said != index]
+        if neutral:
+            others = others[self.labels[others] == NEUTRAL]
         return others[rng.permutation(len(others))[:count]]
 
     def heard(
-        self, index: int, count: int, rng: np.random.Generator, version: str = PLAIN
+        self,
+        index: int,
+        count: int,
+        rng: np.random.Generator,
+        version: str = PLAIN,
+        *,
+        neutral: bool = False,
     ) -> LogMelStatistics | None:
         """Statistics of these utterances in a version; None where there are none."""
-        drawn = self.before(index, count, rng)
+        drawn = self.before(index, count, rng, neutral=neutral)
         return self._sums[version].together(drawn) if len(drawn) > 0 else None
 
     def heard_before(
-        self, indices: Sequence[int], count: int, seed: int
+        self, indices: Sequence[int], count: int, seed: int, *, neutral: bool = False
     ) -> dict[int, NDArray[np.int64]]:
         """Which utterances :meth:`plain` takes as heard before each."""
-        return {i: self.before(i, count, np.random.default_rng((seed, i))) for i in indices}
+        return {
+            i: self.before(i, count, np.random.default_rng((seed, i)), neutral=neutral)
+            for i in indices
+        }
 
     def plain(
-        self, indices: Sequence[int], prior: LogMelStatistics, *, heard: int, seed: int
+        self,
+        indices: Sequence[int],
+        prior: LogMelStatistics,
+        *,
+        heard: int,
+        seed: int,
+        neutral: bool = False,
     ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
         """Batches for evaluation: nothing augmented, ``heard`` utterances heard before.
 
@@ -125,7 +146,8 @@ class SpeechData:
             for position in at:
                 index = indices[position]
                 # A generator for each utterance: the answer does not depend on the others.
-                before = self.heard(index, heard, np.random.default_rng((seed, index)))
+                rng = np.random.default_rng((seed, index))
+                before = self.heard(index, heard, rng, neutral=neutral)
                 rows.append(normalise(mels[index], before, prior, self.adaptation))
             yield at, *collate(rows)
 
@@ -156,24 +178,25 @@ class SpeechBatches:
             of_speaker.setdefault(label, []).append(index)
         self._said = {corpus: [*speakers.values()] for corpus, speakers in said.items()}
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Log-mel ``(batch, time, mels)``, lengths ``(batch,)``, utterances ``(batch,)``.
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Log-mel ``(batch, time, mels)``, lengths and utterances ``(batch,)``, and what of each group's
+        representations is taken off each as known of the voice, ``(groups, group, group)``.
 
         ``settings.group`` neighbours in a batch are of one voice in the same surroundings.
         """
         size = self._settings.batch // self._settings.group
         while True:
             pool = [self._group() for _ in range(_POOL_BATCHES * size)]
-            pool.sort(key=lambda group: max(len(log_mel) for log_mel, _ in group))
+            pool.sort(key=lambda group: max(len(log_mel) for log_mel in group.log_mels))
             for batch in self._rng.permutation(_POOL_BATCHES):
                 groups = pool[batch * size : (batch + 1) * size]
-                rows = [row for group in groups for row in group]
                 yield (
-                    *collate([log_mel for log_mel, _ in rows]),
-                    torch.tensor([index for _, index in rows]),
+                    *collate([log_mel for group in groups for log_mel in group.log_mels]),
+                    torch.tensor([index for group in groups for index in group.indices]),
+                    torch.from_numpy(np.stack([group.taken for group in groups])),
                 )
 
-    def _group(self) -> list[tuple[LogMel, int]]:
+    def _group(self) -> _Group:
         settings, rng, data = self._settings, self._rng, self._data
         shares = np.array(settings.corpus_shares)
         speakers = self._said[settings.corpora[rng.choice(len(shares), p=shares / shares.sum())]]
@@ -182,15 +205,29 @@ class SpeechBatches:
         version = str(rng.choice(self._channels if others and self._channels else self._speeds))
         count = int(rng.choice(settings.heard_before))
         mels = data.versions[version]
+        neutral = rng.random() < settings.neutral_heard
         there = Surroundings.drawn(len(self._prior.mean), self._noises, settings, rng)
-        group = []
+        log_mels, indices = [], []
         for _ in range(settings.group):
             said = of_label[rng.integers(len(of_label))]
             index = said[rng.integers(len(said))]
             log_mel = crop(mels[index], settings.crop_frames, rng)
-            log_mel, heard = there.heard(log_mel, data.heard(index, count, rng, version), rng)
-            group.append((normalise(log_mel, heard, self._prior, data.adaptation), index))
-        return group
+            before = data.heard(index, count, rng, version, neutral=neutral)
+            log_mel, before = there.heard(log_mel, before, rng)
+            log_mels.append(normalise(log_mel, before, self._prior, data.adaptation))
+            indices.append(index)
+        may_be_heard = (data.labels[indices] == NEUTRAL) | (not neutral)
+        return _Group(log_mels, indices, weights(may_be_heard, count, data.adaptation, rng))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Group:
+    """Utterances of one voice."""
+
+    log_mels: list[LogMel]
+    indices: list[int]
+    taken: NDArray[np.float32]
+    """What of each representation is taken off each, ``(group, group)``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

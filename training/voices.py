@@ -5,31 +5,51 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from stser_core.adaptation import AdaptationSettings, VoiceStatistics
 
 
-def taken_off(representations: Tensor, group: int, settings: AdaptationSettings) -> Tensor:
-    """Representations without what is known of their voice from some others of their group.
+def weights(
+    may_be_heard: NDArray[np.bool_],
+    count: int,
+    settings: AdaptationSettings,
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
+    """How much of each other representation of a group is taken off each, as if ``count`` had been heard before.
 
-    Of each row, 0 to all of the others in its group were heard before, drawn at random. The gradient goes through
-    them, too.
+    Where the group has fewer, they stand for as many.
 
     Args:
-        representations: ``(batch, representation)``; ``group`` neighbours are of one voice.
-        group: Divides the batch.
+        may_be_heard: Which of the group's utterances, ``(group,)``.
+        count: Of utterances heard before.
         settings: How fast a voice is believed.
+        rng: Chooses which.
+
+    Returns:
+        ``(group, group)``; none of its own is taken off any.
     """
-    grouped = representations.view(-1, group, representations.shape[1])
-    order = torch.rand(len(grouped), group, group)
-    order.diagonal(dim1=1, dim2=2).fill_(2.0)  # itself comes last, and is never heard before
-    count = torch.randint(group, (len(grouped), group, 1))
-    before = (order.argsort(dim=2).argsort(dim=2) < count).float()
-    offset = before @ grouped / (count + settings.voice_utterances)
-    return (grouped - offset).flatten(0, 1)
+    taken = np.zeros((len(may_be_heard), len(may_be_heard)), np.float32)
+    for at, row in enumerate(taken):
+        others = np.flatnonzero(may_be_heard)
+        others = rng.permutation(others[others != at])[:count]
+        if len(others) > 0:
+            row[others] = count / (count + settings.voice_utterances) / len(others)
+    return taken
+
+
+def taken_off(representations: Tensor, taken: Tensor) -> Tensor:
+    """Representations without what is known of their voice from others of their group.
+
+    The gradient goes through these, too.
+
+    Args:
+        representations: ``(batch, representation)``; neighbours are of one voice.
+        taken: Of each group its :func:`weights`, ``(groups, group, group)``.
+    """
+    grouped = representations.view(*taken.shape[:2], -1)
+    return (grouped - taken @ grouped).flatten(0, 1)
 
 
 def offsets(

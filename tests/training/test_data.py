@@ -10,6 +10,7 @@ import soundfile
 
 from stser_core.adaptation import AdaptationSettings, LogMelStatistics
 from stser_core.features import LogMelSettings
+from stser_core.labels import EMOTIONS, Emotion
 from training.augment import stretched, tract, with_noise
 from training.corpora import read_manifest
 from training.errors import CorpusError
@@ -138,12 +139,32 @@ def test_neighbours_of_a_group_are_one_voice_and_batches_are_whole_groups(data: 
     prior = data.prior(range(len(data.utterances)))
     everyone = range(len(data.utterances))
     batches = SpeechBatches(data, everyone, prior, [], settings, np.random.default_rng(0))
-    drawn = [at for _, (_, _, at) in zip(range(20), batches, strict=False)]
+    drawn = [at for _, (_, _, at, _) in zip(range(20), batches, strict=False)]
     assert {len(at) for at in drawn} == {12}
     voices = [data.utterances[i].speaker for at in drawn for i in at.tolist()]
     groups = [voices[first : first + 4] for first in range(0, len(voices), 4)]
     assert {len(set(group)) for group in groups} == {1}
     assert len({group[0] for group in groups}) == 3
+
+
+def test_before_some_groups_neutral_utterances_alone_were_heard(data: SpeechData) -> None:
+    settings = SpeechTrainingSettings(
+        corpora=("first",),
+        corpus_shares=(1.0,),
+        batch=8,
+        group=8,
+        heard_before=(30,),
+        neutral_heard=1.0,
+    )
+    everyone = range(len(data.utterances))
+    prior = data.prior(everyone)
+    batches = SpeechBatches(data, everyone, prior, [], settings, np.random.default_rng(0))
+    for _, (_, _, at, taken) in zip(range(10), batches, strict=False):
+        heard = taken[0].any(dim=0).numpy()
+        assert set(data.labels[at.numpy()[heard]]) <= {EMOTIONS.index(Emotion.NEUTRAL)}
+    of_one = data.before(0, 30, np.random.default_rng(0), neutral=True)
+    assert {data.utterances[i].label for i in of_one} == {Emotion.NEUTRAL}
+    assert {data.utterances[i].speaker for i in of_one} == {data.utterances[0].speaker}
 
 
 def test_all_of_a_group_comes_through_the_same_microphone_and_noise() -> None:

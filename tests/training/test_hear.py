@@ -15,7 +15,7 @@ from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 from stser_core.fusion import StserModel
 from stser_core.labels import EMOTIONS
 from tests.training.conftest import tone
-from tests.training.test_loop import ADAPTATION, SIZES
+from tests.training.test_loop import SIZES
 from training.cli import main
 from training.corpora import read_manifest
 from training.errors import TrainingError
@@ -249,7 +249,11 @@ def test_the_representation_learns_to_tell_the_teachers_sounds() -> None:
     before, told = distance(), targets.tell.weight.detach().clone()
 
     train_speech(
-        model, itertools.repeat((mels, lengths, at)), targets, lambda: 0.0, settings, ADAPTATION
+        model,
+        itertools.repeat((mels, lengths, at, torch.zeros(len(at), 1, 1))),
+        targets,
+        lambda: 0.0,
+        settings,
     )
     model.eval()
     assert distance() < before / 2

@@ -31,9 +31,6 @@ SIZES = StserSettings(
 )
 
 
-ADAPTATION = AdaptationSettings()
-
-
 def test_the_speech_branch_learns_eight_utterances_by_heart() -> None:
     settings = SpeechTrainingSettings(
         corpora=("tones",),
@@ -70,7 +67,7 @@ def test_the_speech_branch_learns_eight_utterances_by_heart() -> None:
         )
 
     targets = SpeechTargets(data.labels, settings)
-    assert train_speech(model, batches, targets, validate, settings, ADAPTATION) == 1.0
+    assert train_speech(model, batches, targets, validate, settings) == 1.0
     assert validate() == 1.0
 
 
@@ -85,6 +82,7 @@ def test_what_is_kept_is_the_moving_average_of_the_weights() -> None:
         torch.from_numpy(rng.normal(size=(4, 40, 64)).astype(np.float32)),
         torch.tensor([40, 40, 40, 40]),
         torch.tensor([0, 1, 2, 3]),
+        torch.zeros(4, 1, 1),
     )
     weight, seen = model.speech[0].weight, []
 
@@ -94,7 +92,7 @@ def test_what_is_kept_is_the_moving_average_of_the_weights() -> None:
             yield batch
 
     targets = SpeechTargets(np.arange(4), settings)
-    train_speech(model, watched(), targets, lambda: 0.0, settings, ADAPTATION)  # type: ignore[arg-type]
+    train_speech(model, watched(), targets, lambda: 0.0, settings)  # type: ignore[arg-type]
     # Drawn before each step: seen[k] is after step k. The last step's weights are not seen, and
     # the average of the first five takes half of what is kept.
     average = seen[1]
@@ -114,14 +112,14 @@ def test_a_short_cut_is_trained_first_and_kept_where_the_recurrent_part_does_not
     model = StserModel(sizes)
     untouched = model.smodel.conv.weight.detach().clone()
     heard = torch.randn(4, 40, 64, generator=torch.Generator().manual_seed(1))
-    batch = (heard, torch.full((4,), 40), torch.arange(4))
+    batch = (heard, torch.full((4,), 40), torch.arange(4), torch.zeros(4, 1, 1))
     source, targets = itertools.repeat(batch), SpeechTargets(np.arange(4), settings)
     found = iter([0.6, 0.5])  # after the short cut, after all
-    assert train_speech(model, source, targets, lambda: next(found), settings, ADAPTATION) == 0.6
+    assert train_speech(model, source, targets, lambda: next(found), settings) == 0.6
     assert torch.equal(model.smodel.conv.weight, untouched)
     assert not model.smodel.share.any()
     found = iter([0.6, 0.7])
-    assert train_speech(model, source, targets, lambda: next(found), settings, ADAPTATION) == 0.7
+    assert train_speech(model, source, targets, lambda: next(found), settings) == 0.7
     assert not torch.equal(model.smodel.conv.weight, untouched)
     assert model.smodel.share.all()
 

@@ -27,6 +27,7 @@ RELIABLE = {
 
 def told(ua: float) -> dict[str, Any]:
     names = {f"{corpus}, {n} heard": n for corpus in CORPORA for n in HEARD}
+    names |= {f"{corpus}, 10 neutral heard": 7 for corpus in CORPORA}
     figures: dict[str, Any] = {
         name: {"UA": ua + n / 1000, "UA sd": 0.01, "ECE": 0.05} for name, n in names.items()
     }
@@ -76,7 +77,7 @@ def results(folder: Path) -> Results:
 
 def test_the_page_has_every_figure_and_names_what_was_not_measured(folder: Path) -> None:
     page = tables(results(folder))
-    assert "| RAVDESS | 0.500 | 0.501 | 0.503 | 0.510 | 0.530 | 0.050 | 0.444 | 0.444 |" in page
+    assert "| RAVDESS | 0.500 | 0.501 | 0.503 | 0.510 | 0.530 | 0.507 | 0.050 | 0.444 | 0.444 |" in page
     assert "| Emo-DB | 0.123 |" in page
     assert "| noise, 10 dB SNR | 0.600 | 0.600 | 0.600 | 0.600 | 75 % |" in page
     assert "| STSER | 0.600 | 0.876 | 0.043 |" in page

@@ -18,7 +18,7 @@ from training.loop import score_speech
 from training.settings import OpenSettings
 from training.speech_data import PLAIN, SpeechData
 from training.utterance import Utterance
-from training.voices import offsets, taken_off
+from training.voices import offsets, taken_off, weights
 
 SETTINGS = AdaptationSettings(voice_utterances=2.0)
 
@@ -35,20 +35,27 @@ def test_evaluation_takes_off_what_a_stream_that_heard_these_utterances_would() 
 def test_training_takes_off_the_mean_of_some_others_of_the_group_and_never_of_another_voice() -> (
     None
 ):
-    torch.manual_seed(0)
-    said = torch.tensor([[1.0], [2.0], [4.0], [100.0], [200.0], [400.0]], dtype=torch.float64)
-    subsets = {
-        row: {
-            float(said[row] - sum(said[list(some)]) / (len(some) + 2.0) if some else said[row])
-            for some in ([], [a], [b], [a, b])
-        }
-        for row, (a, b) in enumerate([(1, 2), (0, 2), (0, 1), (4, 5), (3, 5), (3, 4)])
-    }
-    seen: dict[int, set[float]] = {row: set() for row in range(6)}
-    for _ in range(300):
-        for row, value in enumerate(taken_off(said.float(), 3, SETTINGS)[:, 0].tolist()):
-            seen[row].add(round(value, 3))
-    assert seen == {row: {round(v, 3) for v in values} for row, values in subsets.items()}
+    said = torch.arange(12.0).view(6, 2) ** 2
+    everyone, rng = np.ones(3, np.bool_), np.random.default_rng(0)
+    both = weights(everyone, 2, SETTINGS, rng), weights(everyone, 0, SETTINGS, rng)
+    left = taken_off(said, torch.from_numpy(np.stack(both)))
+    for row, (a, b) in enumerate([(1, 2), (0, 2), (0, 1)]):
+        torch.testing.assert_close(left[row], said[row] - (said[a] + said[b]) / (2 + 2))
+    torch.testing.assert_close(left[3:], said[3:])
+
+
+def test_what_may_not_be_heard_is_not_and_few_stand_for_as_many_as_were_heard() -> None:
+    neutral = np.array([True, False, False, True])
+    taken = weights(neutral, 10, SETTINGS, np.random.default_rng(0))
+    known = np.float32(10 / 12)
+    expected = [[0, 0, 0, known], [known / 2, 0, 0, known / 2]]
+    np.testing.assert_allclose(taken, [expected[0], expected[1], expected[1], expected[0][::-1]])
+
+
+def test_one_of_three_others_is_heard_as_often_as_another() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [weights(np.ones(4, np.bool_), 1, SETTINGS, rng)[0] for _ in range(600)]
+    np.testing.assert_allclose(np.mean(drawn, axis=0), [0, 1 / 9, 1 / 9, 1 / 9], atol=0.02)
 
 
 def test_a_centred_model_judges_alike_whatever_a_voice_always_adds() -> None:
