@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,8 +15,22 @@ def temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float
         logits: ``(utterances, classes)``.
         labels: ``(utterances,)``.
     """
+    return common_temperature([(logits, labels)])
+
+
+def common_temperature(
+    told: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]],
+) -> float:
+    """The same for several sets of utterances, each of which counts alike, however large.
+
+    Args:
+        told: Of each its logits and labels.
+    """
     candidates = np.geomspace(0.25, 8.0, 200)
-    losses = [-log_posterior(logits, t)[np.arange(len(labels)), labels].mean() for t in candidates]
+    losses = [
+        np.mean([-log_posterior(a, t)[np.arange(len(b)), b].mean() for a, b in told])
+        for t in candidates
+    ]
     return float(candidates[int(np.argmin(losses))])
 
 

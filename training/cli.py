@@ -145,9 +145,11 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
 
         figures = baseline(flags.root, flags.cache, settings)
     elif flags.command == "left-out":
+        from stser_core.ensemble import DEFAULT_CHECKPOINT
         from training.crossval import left_out
 
-        figures = left_out(flags.root, flags.cache, out, settings, _teacher(flags))
+        checkpoint = flags.checkpoint or DEFAULT_CHECKPOINT
+        figures = left_out(flags.root, flags.cache, checkpoint, out, settings, _teacher(flags))
     elif flags.command == "held-out":
         from stser_core.ensemble import DEFAULT_CHECKPOINT
         from training.crossval import of_checkpoint
@@ -214,6 +216,7 @@ def _fit(flags: argparse.Namespace, settings: OpenSettings) -> int:
         flags.text_from,
         flags.opinions,
         flags.speech_from,
+        flags.strangers,
     )
     sys.stdout.write(f"{flags.out}: {manifest.model_id}\n")
     return 0

@@ -28,14 +28,18 @@ from stser_core.fusion import StserModel
 from stser_core.tensors import load_model
 from training.errors import TrainingError
 from training.fit import HEARD_IN_VALIDATION, fit_bimodal, fit_speech, matched_pairs
-from training.folds import halves, left_out_fold, speaker_folds, training_only
+from training.folds import left_out_fold, speaker_folds, training_only
 from training.held_out import (
     HEARD,
     NEUTRAL_HEARD,
     Run,
+    Temperatures,
+    of_strangers,
+    of_validation,
     pair_figures,
     speech_figures,
     speech_reliability,
+    stranger_temperatures,
 )
 from training.loop import score_speech, score_text
 from training.open_corpora import TextSplit, generator, read_speech, read_text
@@ -78,16 +82,14 @@ def crossval(
     """
     speech = read_speech(root, settings, cache)
     runs = crossval_runs(speech, settings)
-    figures = _run_all(runs, speech, root, out, teacher)
-    text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
-    for run in runs:
-        run_pairs(run, speech, text, checkpoint, out)
-    return figures | {"pairs": pair_figures(runs, out)}
+    _run_all(runs, speech, root, checkpoint, out, settings, teacher)
+    return _figures(runs, of_validation(runs, speech, out), speech, out)
 
 
 def left_out(
     root: Path,
     cache: Path,
+    checkpoint: Path,
     out: Path,
     settings: OpenSettings,
     teacher: VoiceTeacher,
@@ -95,21 +97,41 @@ def left_out(
     """Train without each corpus in turn and test on it; goes on where it was killed.
 
     Returns:
-        As :func:`crossval`, of the speech classifier alone.
+        As :func:`crossval`, calibrated by the other corpora that were left out; and ``temperatures``, found on
+        all of them, for ``stser-train fit --strangers``.
     """
     speech = read_speech(root, settings, cache)
-    return _run_all(left_out_runs(speech, settings), speech, root, out, teacher)
+    runs = left_out_runs(speech, settings)
+    _run_all(runs, speech, root, checkpoint, out, settings, teacher)
+    heard, fused = stranger_temperatures(runs, speech, out)
+    return _figures(runs, of_strangers(runs, speech, out), speech, out) | {
+        "temperatures": {"speech": heard, "bimodal": fused}
+    }
 
 
 def _run_all(
-    runs: Sequence[Run], speech: SpeechData, root: Path, out: Path, teacher: VoiceTeacher
-) -> dict[str, Any]:
-    """All runs, and what their speech classifiers say together."""
+    runs: Sequence[Run],
+    speech: SpeechData,
+    root: Path,
+    checkpoint: Path,
+    out: Path,
+    settings: OpenSettings,
+    teacher: VoiceTeacher,
+) -> None:
     for run in runs:
         run_speech(run, speech, root, out, teacher)
+    text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
+    for run in runs:
+        run_pairs(run, speech, text, checkpoint, out)
+
+
+def _figures(
+    runs: Sequence[Run], scales: Temperatures, speech: SpeechData, out: Path
+) -> dict[str, Any]:
     return {
-        "speech": speech_figures(runs, speech, out),
-        "reliability": speech_reliability(runs, speech, out),
+        "speech": speech_figures(runs, scales, speech, out),
+        "reliability": speech_reliability(runs, scales, speech, out),
+        "pairs": pair_figures(runs, scales, out),
     }
 
 
@@ -127,7 +149,7 @@ def crossval_runs(speech: SpeechData, settings: OpenSettings) -> list[Run]:
 def of_checkpoint(
     root: Path, cache: Path, checkpoint: Path, out: Path, settings: OpenSettings
 ) -> dict[str, Any]:
-    """A checkpoint on the validation speakers of its training, each half calibrated by the other half.
+    """A checkpoint on the validation speakers of its training, with its own temperatures.
 
     They chose when its training ended, so this is a little kinder than the folds of :func:`crossval`.
 
@@ -140,17 +162,16 @@ def of_checkpoint(
     model, prior = load_model(manifest), manifest.description.prior.statistics()
     out.mkdir(parents=True, exist_ok=True)
     apart = training_only(speech.utterances, settings.validation_share, settings.seed)
-    runs = [
-        Run(f"half-{n}", fold, settings) for n, fold in enumerate(halves(speech.utterances, apart))
-    ]
-    for run in runs:
-        score_run(model, prior, run, speech, out)
-        score_pairs(model, prior, run, speech, text, out)
-    return {
-        "speech": speech_figures(runs, speech, out),
-        "reliability": speech_reliability(runs, speech, out),
-        "pairs": pair_figures(runs, out),
-        "unlike": unlike_figures(manifest.description, speech, apart, root),
+    run = Run("checkpoint", dataclasses.replace(apart, test=apart.validation), settings)
+    score_run(model, prior, run, speech, out)
+    score_pairs(model, prior, run, speech, text, out)
+    shipped = manifest.description.temperatures
+    scales = {
+        run.name: [shipped.speech],
+        f"pairs-{run.name}": [shipped.speech, shipped.text, shipped.bimodal],
+    }
+    return _figures([run], scales, speech, out) | {
+        "unlike": unlike_figures(manifest.description, speech, apart, root)
     }
 
 
@@ -193,7 +214,8 @@ def run_speech(run: Run, speech: SpeechData, root: Path, out: Path, teacher: Voi
     prior = fit_speech(model, speech, run.fold, root, run.settings, heard)
     save_model(nn.ModuleList([model.smodel, model.speech]), str(weights))
     score_run(model, prior, run, speech, out)
-    logger.info("%s: %s", run.name, speech_figures([run], speech, out))
+    scales = of_validation([run], speech, out)
+    logger.info("%s: %s", run.name, speech_figures([run], scales, speech, out))
 
 
 def score_run(

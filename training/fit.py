@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from stser_core.export import save_checkpoint
 from stser_core.fusion import StserModel
 from stser_core.tensors import load_model, rounded
 from training.calibrate import temperature
+from training.errors import TrainingError
 from training.folds import Fold, training_only
 from training.lesson import SpeechTargets, prepare
 from training.loop import (
@@ -181,6 +183,7 @@ def fit(
     text_from: Path | None = None,
     opinions: Path | None = None,
     speech_from: Path | None = None,
+    strangers: Path | None = None,
 ) -> Manifest:
     """Train all three branches and write the checkpoint.
 
@@ -194,12 +197,14 @@ def fit(
         text_from: Takes the trained text branch of this checkpoint instead of training one.
         opinions: A teacher's, as ``stser-train distil`` writes them.
         speech_from: Likewise the speech branch, which must be of the same corpora.
+        strangers: Results of ``left-out``, whose temperatures take the place of those of validation speakers.
 
     Raises:
         CorpusError: A corpus is missing or damaged.
         TrainingError: The opinions are of other sentences, or the hearing of other utterances.
         CheckpointError: The checkpoint would not be sound; nothing is written.
     """
+    known = {} if strangers is None else read_temperatures(strangers)
     text = read_text(root, settings, encoder.tokenizer())
     believed = None if opinions is None else read_opinions(opinions, text.data)
     speech = read_speech(root, settings, cache)
@@ -226,7 +231,7 @@ def fit(
         version=settings.version,
         tokenizer_json_path=encoder.folder / TOKENIZER,
         prior=prior,
-        temperatures=calibrate(shipped, speech, fold, prior, text, settings),
+        temperatures=calibrate(shipped, speech, fold, prior, text, settings) | known,
         notes=notes(shipped, speech, fold, text, settings),
         log_mel=settings.log_mel,
         adaptation=settings.adaptation,
@@ -277,6 +282,21 @@ def calibrate(
         "text": temperature(read.logits, written),
         "bimodal": temperature(fused, said[pairs[:, 0]]),
     }
+
+
+def read_temperatures(path: Path) -> dict[str, float]:
+    """What ``left-out`` found on corpora that its models never heard: for ``speech`` and ``bimodal``.
+
+    Raises:
+        TrainingError: The file is not there, or not its.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))["temperatures"]
+        return {name: float(found[name]) for name in ("speech", "bimodal")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{path}: holds no temperatures ({error!r}). Run stser-train left-out first."
+        ) from error
 
 
 def misheard_data(text: TextSplit, settings: OpenSettings) -> TextData:

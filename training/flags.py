@@ -68,6 +68,13 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="the teacher's opinions of the sentences, as distil writes them",
     )
+    fit.add_argument(
+        "--strangers",
+        type=Path,
+        metavar="JSON",
+        help="left-out.json: temperatures are those of corpora that models never heard, instead of "
+        "validation speakers'",
+    )
     _add_teacher(fit)
     _add_text_commands(commands, shared)
     _add_hear(commands, shared)
@@ -165,6 +172,9 @@ def _add_held_out(commands: Any, shared: argparse.ArgumentParser) -> None:
     )
     left_out.add_argument(
         "--out", type=Path, help="folder of the results, resumable (default: runs/left-out)"
+    )
+    left_out.add_argument(
+        "--checkpoint", type=Path, help="gives the text branch (default: the packaged one)"
     )
     _add_teacher(left_out)
     held_out = commands.add_parser(

@@ -53,17 +53,6 @@ def left_out_fold(
     return _fold(utterances, test, validation_share, seed)
 
 
-def halves(utterances: Sequence[Utterance], fold: Fold) -> list[Fold]:
-    """The validation speakers of a fold in two halves: each is the test once, the other its validation."""
-    speakers = sorted({(utterances[i].corpus, utterances[i].speaker) for i in fold.validation})
-    first = {speaker for _, speaker in speakers[::2]}
-    parts: tuple[list[int], list[int]] = ([], [])
-    for index in fold.validation:
-        parts[utterances[index].speaker in first].append(index)
-    one, other = (tuple(part) for part in parts)
-    return [Fold(fold.train, one, other), Fold(fold.train, other, one)]
-
-
 def session_folds(
     utterances: Sequence[Utterance], validation_share: float, seed: int
 ) -> list[Fold]:

@@ -1,12 +1,13 @@
 """What the models of ``crossval`` and ``left-out`` said of their tests, as figures.
 
-Posteriors are calibrated as those of the shipped model are: by a temperature that was found on the
-validation speakers of the same fold. Nothing is found on a test.
+Posteriors are calibrated by temperatures. Those of ``crossval`` are found on the validation speakers of the
+same fold. Validation speakers say nothing of strangers, of whom every model is too sure; so those of ``left-out`` are
+found on what the other runs say of the corpora that they never heard. Nothing is found on a test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from stser_core.labels import EMOTIONS
 from stser_core.posterior import EmotionPosterior, agreement
+from training.calibrate import common_temperature, temperature
 from training.folds import Fold
 from training.metrics import confusion, unweighted_accuracy
 from training.reliability import calibrated, coverage, diagram, least_bound, quality
@@ -26,6 +28,8 @@ HEARD = (0, 1, 3, 10, 30)
 """Utterances of the test speaker heard before the one that is judged."""
 NEUTRAL_HEARD = 10
 """Neutral utterances heard before, where they are of no other class."""
+STRANGERS_AFTER = 3
+"""Utterances heard before, when temperatures are found on strangers: as validation has it."""
 RELIABLE_AFTER = 3
 """Utterances heard before, where reliability is looked at: as validation has it."""
 CLASSIFIERS = ("speech", "text", "bimodal")
@@ -42,6 +46,60 @@ class Run:
     settings: OpenSettings
 
 
+Temperatures = Mapping[str, Sequence[float]]
+"""Of each run, by the name of a run's file: for the speech classifier one, for pairs one of each of
+:data:`CLASSIFIERS`."""
+
+
+def of_validation(runs: Sequence[Run], speech: SpeechData, out: Path) -> Temperatures:
+    """Found on each run's own validation speakers, and pairs of these."""
+    found: dict[str, Sequence[float]] = {}
+    for run in runs:
+        with _kept(out, run.name) as kept:
+            labels = speech.labels[list(run.fold.validation)]
+            found[run.name] = [temperature(kept["validation"], labels)]
+        if (out / f"pairs-{run.name}.npz").is_file():
+            with _kept(out, f"pairs-{run.name}") as kept:
+                labels = kept["validation labels"]
+                found[f"pairs-{run.name}"] = [
+                    temperature(said, labels) for said in kept["validation"]
+                ]
+    return found
+
+
+def of_strangers(runs: Sequence[Run], speech: SpeechData, out: Path) -> Temperatures:
+    """Found for each run on the tests of all others; the text classifier's on its own validation, because what
+    it reads comes from the same corpora in all runs.
+    """
+    own, found = of_validation(runs, speech, out), {}
+    for run in runs:
+        heard, fused = stranger_temperatures([r for r in runs if r is not run], speech, out)
+        found[run.name] = [heard]
+        if f"pairs-{run.name}" in own:
+            found[f"pairs-{run.name}"] = [heard, own[f"pairs-{run.name}"][1], fused]
+    return found
+
+
+def stranger_temperatures(
+    runs: Sequence[Run], speech: SpeechData, out: Path
+) -> tuple[float, float]:
+    """One for the speech and one for the bimodal classifier, found on the tests of these runs, each of
+    which counts alike.
+    """
+    heard, fused = [], []
+    for run in runs:
+        with _kept(out, run.name) as kept:
+            said = kept["test"][HEARD.index(STRANGERS_AFTER)]
+            heard.append((said, speech.labels[list(run.fold.test)]))
+        with _kept(out, f"pairs-{run.name}") as kept:
+            fused.append((kept["test"][CLASSIFIERS.index("bimodal")], kept["test labels"]))
+    return common_temperature(heard), common_temperature(fused)
+
+
+def _kept(out: Path, name: str) -> Any:
+    return np.load((out / name).with_suffix(".npz"), allow_pickle=False)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Told:
     """What the speech classifiers of some runs say of their test utterances."""
@@ -55,16 +113,15 @@ class Told:
     """Which run each is of."""
 
 
-def told(runs: Sequence[Run], speech: SpeechData, out: Path) -> Told:
+def told(runs: Sequence[Run], scales: Temperatures, speech: SpeechData, out: Path) -> Told:
     """Read the scores of runs that are done."""
     posteriors: list[NDArray[np.float64]] = []
     indices: list[int] = []
     of_run: list[int] = []
     for number, run in enumerate(runs):
-        with np.load((out / run.name).with_suffix(".npz"), allow_pickle=False) as kept:
-            labels = speech.labels[list(run.fold.validation)]
+        with _kept(out, run.name) as kept:
             said = np.concatenate([kept["test"], kept["neutral"][None]])
-            posteriors.append(calibrated(said, kept["validation"], labels))
+        posteriors.append(calibrated(said, *scales[run.name]))
         indices += run.fold.test
         of_run += [number] * len(run.fold.test)
     utterances = [speech.utterances[index] for index in indices]
@@ -77,14 +134,16 @@ def told(runs: Sequence[Run], speech: SpeechData, out: Path) -> Told:
     )
 
 
-def speech_figures(runs: Sequence[Run], speech: SpeechData, out: Path) -> dict[str, Any]:
+def speech_figures(
+    runs: Sequence[Run], scales: Temperatures, speech: SpeechData, out: Path
+) -> dict[str, Any]:
     """WA, UA and calibration error by corpus, utterances heard and gender.
 
     Returns:
         By ``CORPUS, N heard`` and ``CORPUS, N neutral heard`` over all runs, with UA's deviation over the
         runs, and by ``CORPUS, N heard, GENDER``.
     """
-    all_told = told(runs, speech, out)
+    all_told = told(runs, scales, speech, out)
     figures: dict[str, Any] = {}
     for corpus in np.unique(all_told.corpora):
         for place, heard in enumerate([*map(str, HEARD), f"{NEUTRAL_HEARD} neutral"]):
@@ -115,17 +174,19 @@ def _by_run(all_told: Told, place: int, rows: NDArray[np.bool_]) -> list[float]:
     ]
 
 
-def speech_reliability(runs: Sequence[Run], speech: SpeechData, out: Path) -> dict[str, Any]:
+def speech_reliability(
+    runs: Sequence[Run], scales: Temperatures, speech: SpeechData, out: Path
+) -> dict[str, Any]:
     """Calibration error, reliability diagram and coverage over all corpora, each utterance counting
     alike, and the bound on confidence that validation speakers ask for.
     """
-    all_told = told(runs, speech, out)
+    all_told = told(runs, scales, speech, out)
     said = all_told.posteriors[HEARD.index(RELIABLE_AFTER)]
     confidence, correct = [], []
     for run in runs:
-        with np.load((out / run.name).with_suffix(".npz"), allow_pickle=False) as kept:
-            labels = speech.labels[list(run.fold.validation)]
-            validated = calibrated(kept["validation"], kept["validation"], labels)
+        labels = speech.labels[list(run.fold.validation)]
+        with _kept(out, run.name) as kept:
+            validated = calibrated(kept["validation"], *scales[run.name])
         confidence.append(validated.max(axis=1))
         correct.append(validated.argmax(axis=1) == labels)
     return {
@@ -136,14 +197,14 @@ def speech_reliability(runs: Sequence[Run], speech: SpeechData, out: Path) -> di
     }
 
 
-def pair_figures(runs: Sequence[Run], out: Path) -> dict[str, Any]:
+def pair_figures(runs: Sequence[Run], scales: Temperatures, out: Path) -> dict[str, Any]:
     """Of each classifier and of their average on the pairs of all runs.
 
     Returns:
         By name WA, UA and calibration error; for ``STSER`` diagram and coverage, too, and the bounds
         on confidence and agreement that validation pairs ask for.
     """
-    tested = [_pairs(run, out, "test") for run in runs]
+    tested = [_pairs(run, scales, out, "test") for run in runs]
     truth = np.concatenate([labels for _, labels in tested])
     said = np.concatenate([posteriors for posteriors, _ in tested], axis=1)
     figures: dict[str, Any] = {
@@ -154,7 +215,7 @@ def pair_figures(runs: Sequence[Run], out: Path) -> dict[str, Any]:
         "diagram": diagram(average, truth),
         "coverage": coverage(average, truth),
     }
-    validated = [_pairs(run, out, "validation") for run in runs]
+    validated = [_pairs(run, scales, out, "validation") for run in runs]
     labels = np.concatenate([labels for _, labels in validated])
     posteriors = np.concatenate([posteriors for posteriors, _ in validated], axis=1)
     right = posteriors.mean(axis=0).argmax(axis=1) == labels
@@ -166,15 +227,14 @@ def pair_figures(runs: Sequence[Run], out: Path) -> dict[str, Any]:
     return figures
 
 
-def _pairs(run: Run, out: Path, side: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _pairs(
+    run: Run, scales: Temperatures, out: Path, side: str
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Calibrated posteriors ``(classifiers, pairs, classes)`` of a side, and labels."""
-    with np.load(out / f"pairs-{run.name}.npz", allow_pickle=False) as kept:
-        labels = kept["validation labels"]
-        posteriors = [
-            calibrated(logits, validation, labels)
-            for logits, validation in zip(kept[side], kept["validation"], strict=True)
-        ]
-        return np.stack(posteriors), kept[f"{side} labels"]
+    name = f"pairs-{run.name}"
+    with _kept(out, name) as kept:
+        said, labels = kept[side], kept[f"{side} labels"]
+    return np.stack([calibrated(a, b) for a, b in zip(said, scales[name], strict=True)]), labels
 
 
 def _agreement(posteriors: NDArray[np.float64]) -> float:

@@ -343,6 +343,8 @@ def _pairs(
     for (hidden, labels), wanted in ((speech, said), (text, written)):
         places = [np.flatnonzero(labels == label) for label in range(n_classes)]
         rows.append(hidden[[rng.choice(places[label]) for label in wanted]])
+    spread = settings.voice_noise * speech[0].std(axis=0)
+    rows[0] += spread * rng.standard_normal(rows[0].shape, np.float32)
     for row, (hidden, _), first in zip(rows, (speech, text), (0, 1), strict=True):
         start = settings.conflict + first * settings.drop
         row[(kind >= start) & (kind < start + settings.drop)] = hidden.mean(axis=0)

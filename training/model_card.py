@@ -72,8 +72,9 @@ trained on pairs of an utterance and a sentence of *different* corpora that shar
 and words conflict (then the target is half of each), in some one of the two is missing. It learnt to weigh two
 witnesses, not how words and voice go together.
 
-{unlike}**Calibration.** One temperature a classifier, found on validation speakers and sentences; the average of the
-three has none of its own.
+{unlike}**Calibration.** One temperature a classifier. Those of speech and bimodal classifier are found on corpora that
+models never heard, because a user's voice is not in the training corpora either; the text classifier's on validation
+sentences as they are misheard. The average of the three has none of its own.
 """
 _UNLIKE = """\
 **Sounds that are no speech.** The checkpoint knows what its training speech is like, and what noise is like.
@@ -95,7 +96,7 @@ _LIMITS = """\
 - The words come from a recogniser, which mishears; the figures for text are for sentences as written, without
   punctuation.
 - English words only. Voices of children and of the old are not in the data.
-- Confidence means what it says on voices like those of the training corpora, and too much on others.
+- Confidence is set for voices that training had nothing of, by three such corpora; it may be off on yours.
 
 All tables, and the commands that regenerate them: [results/training.md](results/training.md).
 """

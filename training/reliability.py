@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.calibrate import log_posterior, temperature
+from training.calibrate import log_posterior
 from training.metrics import (
     calibration_error,
     confusion,
@@ -21,19 +21,8 @@ BINS: Final = 10
 """Of a reliability diagram, each as wide as the others."""
 
 
-def calibrated(
-    logits: NDArray[np.float32],
-    validation: NDArray[np.float32],
-    labels: NDArray[np.int64],
-) -> Posteriors:
-    """Posteriors of test logits, by the temperature under which validation labels are most likely.
-
-    Args:
-        logits: Of the test, ``(..., classes)``.
-        validation: Logits of the validation utterances, ``(utterances, classes)``.
-        labels: Of the validation utterances.
-    """
-    scale = temperature(validation, labels)
+def calibrated(logits: NDArray[np.float32], scale: float) -> Posteriors:
+    """Posteriors of logits ``(..., classes)`` at a temperature."""
     flat = log_posterior(logits.reshape(-1, logits.shape[-1]), scale)
     return np.asarray(np.exp(flat).reshape(logits.shape))
 

@@ -258,6 +258,9 @@ class BimodalTrainingSettings:
     """Share of the pairs whose voice and words are of different classes; the target is half of each."""
     drop: float = 0.1
     """Share of the pairs without a voice, and likewise without words; the target is the other's."""
+    voice_noise: float = 0.5
+    """Noise on the speech representations, relative to their deviation: those of training speakers say more
+    of their class than those of others do, and would be believed too much."""
     label_smoothing: float = 0.05
     """Share of the target spread over all classes."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stser_core.checkpoint import read_manifest
 from stser_core.ensemble import Stser
 from stser_core.features import log_mel
 from stser_core.labels import EMOTIONS
@@ -129,21 +130,47 @@ def test_a_trained_speech_branch_can_be_taken_as_it_is(
     np.testing.assert_allclose(*logits, atol=1e-5)
 
 
-def test_a_corpus_that_is_left_out_is_tested_and_never_trained_on(
-    root: Path, tiny: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "left-out"
-    arguments = ["--config", tiny, "--root", root, "--cache", tmp_path / "cache", "--out", out]
-    assert main(["left-out", *map(str, arguments)]) == 0
-    figures = json.loads((out / "left-out.json").read_text("utf-8"))["speech"]
+@pytest.fixture(scope="module")
+def left_out(
+    checkpoint: Path, root: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Folder of the results of ``stser-train left-out``."""
+    out = tmp_path_factory.mktemp("left-out")
+    flags = ["--config", tiny, "--root", root, "--cache", out, "--checkpoint", checkpoint]
+    assert main(["left-out", *map(str, flags), "--out", str(out)]) == 0
+    return out
+
+
+def test_a_corpus_that_is_left_out_is_tested_and_never_trained_on(left_out: Path) -> None:
+    figures = json.loads((left_out / "left-out.json").read_text("utf-8"))["speech"]
     heard = [f"{n} heard" for n in (0, 1, 3, 10, 30)]
     names = {f"{corpus}, {n}" for corpus in ("first", "second") for n in heard}
     assert names <= set(figures)
     assert figures["first, 3 heard"]["utterances"] == 3 * 2 * len(EMOTIONS)
     both = [figures[f"first, 3 heard, {gender}"]["utterances"] for gender in ("female", "male")]
     assert sum(both) == 3 * 2 * len(EMOTIONS)
-    with np.load(out / "without-first.npz") as scores:
+    with np.load(left_out / "without-first.npz") as scores:
         assert scores["test"].shape[1] == 3 * 2 * len(EMOTIONS)  # all that three speakers said
+
+
+def test_fit_takes_the_temperatures_of_corpora_that_were_left_out(
+    checkpoint: Path,
+    left_out: Path,
+    root: Path,
+    tiny: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--config", tiny, "--root", root, "--cache", left_out, "--out", tmp_path / "new"]
+    taken = ["--text-from", checkpoint, "--speech-from", checkpoint, "--strangers"]
+    command = ["fit", *map(str, [*arguments, *taken])]
+    assert main([*command, str(left_out / "left-out.json")]) == 0
+    found = json.loads((left_out / "left-out.json").read_text("utf-8"))["temperatures"]
+    fitted = read_manifest(tmp_path / "new").description.temperatures
+    assert (fitted.speech, fitted.bimodal) == (found["speech"], found["bimodal"])
+    assert fitted.text == read_manifest(checkpoint).description.temperatures.text
+    assert main([*command, str(tiny)]) == 2
+    assert "holds no temperatures" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,20 @@ def test_the_bimodal_classifier_follows_two_witnesses_that_agree() -> None:
     assert accuracy(logits, labels) == 1.0
 
 
+def test_with_noise_on_the_voices_the_bimodal_classifier_comes_to_believe_the_words() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 20)
+    heard = (np.eye(4)[labels] @ rng.normal(size=(4, 32))).astype(np.float32)
+    read = (np.eye(4)[labels] @ rng.normal(size=(4, 16))).astype(np.float32)
+    torch.manual_seed(0)
+    model = StserModel(SIZES)
+    settings = BimodalTrainingSettings(steps=300, batch=32, conflict=0.0, drop=0.0, voice_noise=5.0)
+    train_bimodal(model, (heard, labels), (read, labels), settings, rng)
+    with torch.no_grad():
+        torn = model.fuse(torch.from_numpy(heard), torch.from_numpy(np.roll(read, 20, axis=0)))
+    assert accuracy(torn.numpy(), np.roll(labels, 20)) == 1.0
+
+
 def test_the_bimodal_classifier_is_torn_where_voice_and_words_conflict_and_follows_the_one_it_has() -> (
     None
 ):

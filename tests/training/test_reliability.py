@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from training.calibrate import common_temperature, temperature
 from training.reliability import calibrated, coverage, diagram, least_bound, quality
 
 
@@ -20,10 +21,19 @@ def verdicts(n: int, seed: int, sharpness: float) -> tuple[np.ndarray, np.ndarra
 def test_overconfident_logits_are_calibrated_by_validation_alone() -> None:
     validation, test = verdicts(4_000, 0, 3.0), verdicts(4_000, 1, 3.0)
     raw = np.exp(test[0]) / np.exp(test[0]).sum(axis=1, keepdims=True)
-    posteriors = calibrated(test[0], *validation)
+    posteriors = calibrated(test[0], temperature(*validation))
     assert quality(raw.astype(np.float64), test[1])["ECE"] > 0.15
     assert quality(posteriors, test[1])["ECE"] < 0.03
     assert quality(posteriors, test[1])["WA"] == quality(raw.astype(np.float64), test[1])["WA"]
+
+
+def test_a_common_temperature_lets_small_and_large_sets_count_alike() -> None:
+    small, large = verdicts(500, 0, 4.0), verdicts(8_000, 1, 1.0)
+    alone = temperature(*small), temperature(*large)
+    assert alone == pytest.approx((4.0, 1.0), rel=0.1)
+    common = common_temperature([small, large])
+    assert common == common_temperature([small, (np.tile(large[0], (2, 1)), np.tile(large[1], 2))])
+    assert 1.5 < common < 3
 
 
 def test_a_higher_bound_covers_less_and_is_right_more_often() -> None:

@@ -77,7 +77,10 @@ def results(folder: Path) -> Results:
 
 def test_the_page_has_every_figure_and_names_what_was_not_measured(folder: Path) -> None:
     page = tables(results(folder))
-    assert "| RAVDESS | 0.500 | 0.501 | 0.503 | 0.510 | 0.530 | 0.507 | 0.050 | 0.444 | 0.444 |" in page
+    assert (
+        "| RAVDESS | 0.500 | 0.501 | 0.503 | 0.510 | 0.530 | 0.507 | 0.050 | 0.444 | 0.444 |"
+        in page
+    )
     assert "| Emo-DB | 0.123 |" in page
     assert "| noise, 10 dB SNR | 0.600 | 0.600 | 0.600 | 0.600 | 75 % |" in page
     assert "| STSER | 0.600 | 0.876 | 0.043 |" in page
