@@ -41,6 +41,7 @@ GRAPHS: Final = ("speech.onnx", "text.onnx", "bimodal.onnx")
 FILES: Final = (WEIGHTS, *GRAPHS, TOKENIZER)
 """Every file that a manifest must name and vouch for."""
 
+
 @dataclass(frozen=True, slots=True)
 class ModelId:
     """Which weights these are."""

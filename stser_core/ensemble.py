@@ -46,7 +46,8 @@ class Verdict:
     salience: Salience
     representation: NDArray[np.float32] | None = field(default=None, compare=False)
     """What the smodel makes of the utterance, ``(representation,)``, for
-    :meth:`~stser_core.adaptation.HeardSpeech.judged`; None where the voice was not judged."""
+    :meth:`~stser_core.adaptation.HeardSpeech.judged`; None where the voice was not judged, or where nothing
+    of it is to be remembered, as the smodel is not ``centred``."""
     novel: bool = False
     """The sound is not like the speech that the model was trained on; False where there is none, or
     where the checkpoint cannot say."""
@@ -157,6 +158,11 @@ class Stser:
         return self._manifest.model_id
 
     @property
+    def representation_size(self) -> int:
+        """Numbers in a :attr:`Verdict.representation`."""
+        return self._settings.sizes.speech.representation
+
+    @property
     def log_mel_settings(self) -> LogMelSettings:
         """The front end that :meth:`classify` expects."""
         return self._settings.log_mel
@@ -237,7 +243,9 @@ class Stser:
                 self._moments(heard, log_mel) if heard and log_mel is not None else (),
                 weighed,
             ),
-            representation=None if heard is None else heard.representation[0],
+            representation=heard.representation[0]
+            if heard is not None and self._settings.sizes.speech.centred
+            else None,
             novel=heard is not None and self._novel(log_mel),
         )
 

@@ -18,6 +18,7 @@ from stser_core.checkpoint import Manifest
 from stser_core.export import save_checkpoint
 from stser_core.fusion import StserModel
 from stser_core.sizes import SpeechModelSettings, StserSettings, TextModelSettings
+from tests.support.random_weights import centred_checkpoint, random_model
 
 WORDS = ["leave", "me", "alone", "i", "am", "so", "happy", "don", "'", "t", "##ness", "##ly", "sad"]
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
@@ -61,21 +62,7 @@ def sizes() -> StserSettings:
 
 @pytest.fixture(scope="session")
 def model(sizes: StserSettings) -> StserModel:
-    """Random weights that give neither flat nor certain posteriors, so that differences show."""
-    torch.manual_seed(0)
-    model = StserModel(sizes).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.15)
-        model.smodel.norm.running_mean.normal_()
-        model.smodel.norm.running_var.uniform_(0.5, 2)
-        ids = torch.randint(4, len(VOCABULARY), (8, 6))
-        output = model(torch.randn(8, 80, 64), torch.full((8,), 80), ids, torch.ones_like(ids))
-        for classifier in ("speech", "text", "bimodal"):
-            last = getattr(model, classifier)[-1]
-            last.weight.div_(getattr(output, classifier).std())
-            last.bias.zero_()
-    return model
+    return random_model(sizes)
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +89,12 @@ def manifest(
         temperatures={"speech": 1.5, "text": 0.8, "bimodal": 1.0},
         notes={"corpora": ["none"]},
     )
+
+
+@pytest.fixture(scope="session")
+def centred(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """A random model that takes off what it knows of a voice, exported."""
+    return centred_checkpoint(tmp_path_factory.mktemp("checkpoints") / "centred")
 
 
 @pytest.fixture

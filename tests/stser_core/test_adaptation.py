@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stser_core.adaptation import AdaptationSettings, LogMelStatistics, normalise
+from stser_core.adaptation import (
+    HEARD_FRAMES,
+    HEARD_UTTERANCES,
+    AdaptationSettings,
+    HeardSpeech,
+    LogMelStatistics,
+    VoiceStatistics,
+    normalise,
+)
 from stser_core.errors import ShapeError
 
 AT_ONCE = AdaptationSettings(level_frames=0, shape_frames=0, deviation_frames=0)
@@ -103,3 +111,73 @@ def test_statistics_of_another_front_end_are_refused() -> None:
 def test_a_negative_pseudo_count_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"adaptation\.shape_frames \(-1\)"):
         AdaptationSettings(shape_frames=-1)
+
+
+def representations(count: int) -> NDArray[np.float32]:
+    return np.random.default_rng(3).normal(2, 1, (count, 5)).astype(np.float32)
+
+
+def heard_to_say(utterances: NDArray[np.float32]) -> VoiceStatistics:
+    heard = HeardSpeech()
+    for representation in utterances:
+        heard = heard.judged(representation)
+    assert heard.voice is not None
+    return heard.voice
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, HEARD_UTTERANCES])
+def test_a_voice_is_the_mean_of_what_it_was_heard_to_say(count: int) -> None:
+    said = representations(count)
+    voice = heard_to_say(said)
+    assert voice.count == count
+    np.testing.assert_allclose(voice.mean, said.mean(axis=0), rtol=1e-6)
+
+
+def test_beyond_so_many_utterances_old_ones_fade_and_a_new_voice_takes_their_place() -> None:
+    said = representations(HEARD_UTTERANCES)
+    voice = heard_to_say(said).after(np.full(5, 40, np.float32))
+    assert voice.count == HEARD_UTTERANCES
+    old = said.mean(axis=0)
+    np.testing.assert_allclose(voice.mean, old + (40 - old) / HEARD_UTTERANCES, rtol=1e-6)
+    for _ in range(10 * HEARD_UTTERANCES):
+        voice = voice.after(np.full(5, -3, np.float32))
+    np.testing.assert_allclose(voice.mean, -3, atol=0.01)
+
+
+def test_as_many_utterances_as_the_pseudo_count_have_half_of_their_mean_taken_off() -> None:
+    voice = heard_to_say(representations(4))
+    for pseudo, share in ((4.0, 0.5), (12.0, 0.25), (0.0, 1.0)):
+        offset = voice.offset(AdaptationSettings(voice_utterances=pseudo))
+        np.testing.assert_allclose(offset, share * voice.mean, rtol=1e-6)
+        assert offset.dtype == np.float32
+
+
+def test_of_a_voice_that_said_nothing_nothing_is_taken_off() -> None:
+    silent = VoiceStatistics(0.0, np.zeros(5))
+    for pseudo in (0.0, 2.0):
+        assert not silent.offset(AdaptationSettings(voice_utterances=pseudo)).any()
+
+
+def test_an_utterance_that_was_not_judged_changes_nothing() -> None:
+    heard = HeardSpeech().after(frames(20)).judged(representations(1)[0])
+    assert heard.judged(None) is heard
+    assert HeardSpeech().judged(None).voice is None
+
+
+def test_log_mel_and_voice_are_remembered_beside_each_other() -> None:
+    (representation,) = representations(1)
+    heard = HeardSpeech().after(frames(20)).judged(representation).after(frames(30, seed=1))
+    assert heard.log_mel is not None
+    assert heard.voice is not None
+    assert (heard.log_mel.count, heard.voice.count) == (50, 1)
+    both = np.concatenate([frames(20), frames(30, seed=1)])
+    np.testing.assert_allclose(heard.log_mel.mean, both.mean(axis=0), rtol=1e-6)
+    for _ in range(3):
+        heard = heard.after(frames(HEARD_FRAMES // 2))
+    assert heard.log_mel is not None
+    assert heard.log_mel.count == HEARD_FRAMES
+
+
+def test_a_negative_pseudo_count_of_utterances_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"adaptation\.voice_utterances \(-1\)"):
+        AdaptationSettings(voice_utterances=-1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from torch.nn import functional as F
 
 from config.loader import SettingsError, build
 from stser_core.adaptation import LogMelStatistics
-from stser_core.checkpoint import MANIFEST, Manifest, read_manifest
 from stser_core.export import save_checkpoint
 from stser_core.fusion import StserModel
 from stser_core.sizes import BlockKind, SpeechModelSettings, StserSettings
@@ -137,16 +135,6 @@ def test_other_blocks_are_exported_and_the_engines_agree(
         notes={},
     )
     assert manifest.description.sizes.speech.blocks == ("residual", "dilated", "residual")
-
-
-def test_a_manifest_from_before_there_was_a_choice_means_one_plain_block(
-    checkpoint_copy: Path, manifest: Manifest
-) -> None:
-    path = checkpoint_copy / MANIFEST
-    tree = json.loads(path.read_text("utf-8"))
-    del tree["sizes"]["speech"]["blocks"]
-    path.write_text(json.dumps(tree), "utf-8")
-    assert read_manifest(checkpoint_copy).description == manifest.description
 
 
 @pytest.mark.parametrize("blocks", [[], ["round"]])

@@ -29,8 +29,9 @@ def test_any_length_gives_the_scores_of_pytorch(
 ) -> None:
     frames = manifest.description.log_mel.n_frames(round(16_000 * seconds))
     log_mel = np.random.default_rng(0).standard_normal((1, frames, 64)).astype(np.float32)
-    ours = onnx_engine.speech(log_mel, np.array([frames]))
-    theirs = TorchEngine.load(manifest).speech(log_mel, np.array([frames]))
+    voice = np.random.default_rng(1).standard_normal((1, 32)).astype(np.float32)
+    ours = onnx_engine.speech(log_mel, np.array([frames]), voice)
+    theirs = TorchEngine.load(manifest).speech(log_mel, np.array([frames]), voice)
     for name in ("representation", "logits", "attention"):
         np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=1e-4)
 
@@ -45,9 +46,10 @@ def test_utterances_of_several_streams_can_share_a_batch(
     batch = np.full((len(rows), max(lengths) + extra, 64), np.float32(1e6))
     for index, row in enumerate(rows):
         batch[index, : len(row)] = row
-    together = onnx_engine.speech(batch, np.array(lengths))
+    voices = draw.standard_normal((len(rows), 32)).astype(np.float32)
+    together = onnx_engine.speech(batch, np.array(lengths), voices)
     for index, row in enumerate(rows):
-        alone = onnx_engine.speech(row[None], np.array([len(row)]))
+        alone = onnx_engine.speech(row[None], np.array([len(row)]), voices[index : index + 1])
         np.testing.assert_allclose(together.logits[index], alone.logits[0], atol=1e-4)
         pooled = alone.attention.shape[1]
         np.testing.assert_allclose(
@@ -78,7 +80,8 @@ def test_only_the_graphs_of_the_chosen_classifiers_are_needed(
     for name in ("text.onnx", "bimodal.onnx"):
         (checkpoint_copy / name).unlink()
     engine = OnnxEngine(checkpoint_copy, ("speech",))
-    assert engine.speech(np.zeros((1, 9, 64), np.float32), np.array([9])).logits.shape == (1, 4)
+    nothing, voice = np.zeros((1, 9, 64), np.float32), np.zeros((1, 32), np.float32)
+    assert engine.speech(nothing, np.array([9]), voice).logits.shape == (1, 4)
     with pytest.raises(CheckpointError, match=r"text\.onnx: ONNX Runtime cannot load"):
         OnnxEngine(checkpoint_copy)
 

@@ -4,19 +4,24 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from stser_core.adaptation import LogMelStatistics
+from stser_core.adaptation import HeardSpeech, LogMelStatistics, VoiceStatistics
 from stser_core.checkpoint import MANIFEST, Manifest
+from stser_core.engine import OnnxEngine
 from stser_core.ensemble import CLASSIFIERS, DEFAULT_CHECKPOINT, Request, Stser
 from stser_core.errors import CheckpointError
 from stser_core.features import LogMelSettings, log_mel
 from stser_core.posterior import EmotionPosterior
+from stser_core.torch_engine import TorchEngine
 
 WORDS = ("leave", "me", "alone")
+ENGINES: tuple[Literal["onnx"], Literal["torch"]] = ("onnx", "torch")
 UNIFORM = (0.25, 0.25, 0.25, 0.25)
 
 
@@ -132,10 +137,88 @@ def test_a_very_long_transcript_is_judged_by_its_beginning(stser: Stser) -> None
 
 
 def test_what_the_stream_said_before_changes_how_speech_is_heard(stser: Stser) -> None:
-    heard = LogMelStatistics.of(frames(900) + 4)
+    heard = HeardSpeech().after(frames(900) + 4)
     plain, adapted = stser.classify(frames(), None), stser.classify(frames(), None, heard)
     assert plain.posterior != adapted.posterior
-    assert stser.classify(frames(), None, LogMelStatistics.empty(64)).posterior == plain.posterior
+    for nothing in (HeardSpeech(), HeardSpeech(LogMelStatistics.empty(64))):
+        assert stser.classify(frames(), None, nothing).posterior == plain.posterior
+
+
+def voice(stser: Stser, count: float) -> VoiceStatistics:
+    size = stser.representation_size
+    return VoiceStatistics(count, np.random.default_rng(7).normal(0, 0.5, size))
+
+
+def test_what_a_voice_adds_to_the_representation_is_taken_off_before_both_classifiers_hear_it(
+    centred: Manifest,
+) -> None:
+    stser, log_mel = Stser.load(centred.directory), frames()
+    engine = OnnxEngine(centred.directory)
+    heard = voice(stser, 6.0)
+    share = 6.0 / (6.0 + centred.description.adaptation.voice_utterances)
+    plain = stser.classify(log_mel, WORDS)
+    verdict = stser.classify(log_mel, WORDS, HeardSpeech(voice=heard))
+    assert plain.representation is not None
+    assert verdict.representation is not None
+    np.testing.assert_array_equal(verdict.representation, plain.representation)
+    relative = (plain.representation - share * heard.mean).astype(np.float32)
+    weights = TorchEngine.load(centred).model
+    assert stser._tokenizer is not None
+    text = stser._tokenizer.encode(WORDS)
+    read = engine.text(np.array([text.ids]), np.ones((1, len(text.ids)), np.int64))
+    with torch.inference_mode():
+        alone = weights.speech(torch.from_numpy(relative)[None]).softmax(dim=1)[0].numpy()
+    both = softmax(engine.bimodal(relative[None], read.representation)[0])
+    for name, expected in (("speech", alone), ("bimodal", both)):
+        spoke, before = verdict.classifiers[name], plain.classifiers[name]
+        assert spoke is not None
+        assert before is not None
+        np.testing.assert_allclose(spoke.probabilities, expected, atol=1e-3)
+        assert np.abs(np.subtract(spoke.probabilities, before.probabilities)).max() > 0.01
+    assert verdict.classifiers["text"] == plain.classifiers["text"]
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    powers: NDArray[np.float32] = np.exp(logits - logits.max())
+    return powers / powers.sum()
+
+
+def test_both_engines_take_off_the_same_voice(centred: Manifest) -> None:
+    stser, reference = (Stser.load(centred.directory, engine=name) for name in ENGINES)
+    heard = HeardSpeech(voice=voice(stser, 4.0))
+    for count in (3, 50, 700):
+        ours, theirs = (each.classify(frames(count), WORDS, heard) for each in (stser, reference))
+        for name in CLASSIFIERS:
+            one, other = ours.classifiers[name], theirs.classifiers[name]
+            assert one is not None
+            assert other is not None
+            _assert_close(one, other)
+
+
+def test_each_request_has_its_own_voice_taken_off(centred: Manifest) -> None:
+    stser = Stser.load(centred.directory)
+    heard = HeardSpeech(voice=voice(stser, 4.0))
+    other = HeardSpeech(voice=VoiceStatistics(9.0, -voice(stser, 1.0).mean))
+    requests = [
+        Request(frames(120), WORDS, heard),
+        Request(None, WORDS),
+        Request(frames(110), WORDS),
+        Request(frames(130), None, heard),
+        Request(frames(120), WORDS, other),
+    ]
+    for request, together in zip(requests, stser.classify_many(requests), strict=True):
+        alone = stser.classify(request.log_mel, request.words, request.heard)
+        np.testing.assert_allclose(
+            together.posterior.probabilities, alone.posterior.probabilities, atol=1e-5
+        )
+
+
+def test_a_model_that_is_not_centred_takes_nothing_off_and_gives_nothing_to_remember(
+    stser: Stser,
+) -> None:
+    plain = stser.classify(frames(), WORDS)
+    assert plain == stser.classify(frames(), WORDS, HeardSpeech(voice=voice(stser, 9.0)))
+    assert plain.representation is None
 
 
 def test_temperatures_of_the_manifest_soften_the_posteriors(
@@ -173,11 +256,11 @@ def test_the_packaged_weights_give_the_same_posteriors_in_both_engines_on_speech
     reference = Stser.load(engine="torch")
     heard = log_mel(speech, packaged.log_mel_settings)
     words = ["leave", "me", "alone", "i", "am", "so", "happy", "that", "you", "came"]
-    before = LogMelStatistics.of(heard)
+    before = HeardSpeech().after(heard)
     for end in (20, 131, len(heard)):
-        for statistics in (None, before):
-            ours = packaged.classify(heard[:end], words, statistics)
-            theirs = reference.classify(heard[:end], words, statistics)
+        for remembered in (None, before):
+            ours = packaged.classify(heard[:end], words, remembered)
+            theirs = reference.classify(heard[:end], words, remembered)
             for name in CLASSIFIERS:
                 one, other = ours.classifiers[name], theirs.classifiers[name]
                 assert one is not None

@@ -43,8 +43,8 @@ class Wrong:
         self._error = error
         self.text, self.bimodal = engine.text, engine.bimodal
 
-    def speech(self, log_mel: Floats, lengths: Integers) -> SpeechScores:
-        scores = self._engine.speech(log_mel, lengths)
+    def speech(self, log_mel: Floats, lengths: Integers, voice: Floats) -> SpeechScores:
+        scores = self._engine.speech(log_mel, lengths, voice)
         error = np.array([self._error, 0, 0, 0], np.float32)
         return dataclasses.replace(scores, logits=scores.logits + error)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stser_core.checkpoint import MANIFEST, read_manifest
+from stser_core.checkpoint import MANIFEST, Manifest, read_manifest
 from stser_core.ensemble import Stser
 from stser_core.errors import CheckpointError
 from stser_core.features import LogMelSettings, log_mel
@@ -69,13 +69,11 @@ def test_kinds_of_other_sizes_are_refused() -> None:
         Kind(mean=(0.0,) * 3, whitening=((0.0,) * 3,) * 3)
 
 
-def with_novelty(directory: Path, novelty: Novelty | None) -> Path:
-    """The checkpoint, with this; None removes the key, as in checkpoints of before."""
+def with_novelty(directory: Path, novelty: Novelty) -> Path:
+    """The checkpoint, with this."""
     path = directory / MANIFEST
     tree = json.loads(path.read_text("utf-8"))
-    del tree["novelty"]
-    if novelty is not None:
-        tree["novelty"] = dataclasses.asdict(novelty)
+    tree["novelty"] = dataclasses.asdict(novelty)
     path.write_text(json.dumps(tree), "utf-8")
     return directory
 
@@ -91,8 +89,8 @@ def test_a_checkpoint_carries_it_and_its_verdicts_say_so(
     assert not stser.classify(None, ["leave", "me"]).novel
 
 
-def test_a_checkpoint_of_before_loads_and_calls_nothing_novel(checkpoint_copy: Path) -> None:
-    stser = Stser.load(with_novelty(checkpoint_copy, None))
+def test_a_checkpoint_without_it_calls_nothing_novel(manifest: Manifest) -> None:
+    stser = Stser.load(manifest.directory)
     assert not stser.classify(sound(np.random.default_rng(1), 1), None).novel
 
 

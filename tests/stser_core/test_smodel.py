@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -84,3 +86,30 @@ def test_every_weight_learns(model: StserModel) -> None:
 def test_another_number_of_mels_is_refused(model: StserModel) -> None:
     with pytest.raises(ShapeError, match="64 mels, got 40"):
         model.smodel(torch.zeros(1, 20, 40), torch.tensor([20]))
+
+
+def test_a_centred_representation_is_relative_to_the_mean_over_training_batches() -> None:
+    torch.manual_seed(0)
+    settings = SpeechModelSettings(channels=3, hidden=4, dropout=0.0, centred=True)
+    model, batch = SpeechModel(settings), (torch.randn(8, 40, 64), torch.full((8,), 40))
+    with torch.no_grad():
+        first = model(*batch).representation
+        for _ in range(1_000):
+            last = model(*batch).representation
+    assert first.mean(dim=0).abs().max() > 0.01
+    torch.testing.assert_close(last.mean(dim=0), torch.zeros(8), atol=1e-4, rtol=0)
+
+
+@torch.inference_mode()
+def test_evaluation_leaves_the_mean_of_training_as_it_is() -> None:
+    torch.manual_seed(0)
+    settings = SpeechModelSettings(channels=3, hidden=4, centred=True)
+    model = SpeechModel(settings).eval()
+    plain = SpeechModel(dataclasses.replace(settings, centred=False)).eval()
+    plain.load_state_dict(model.state_dict(), strict=False)
+    model.mean.normal_()
+    before = model.mean.clone()
+    batch = (torch.randn(8, 40, 64), torch.full((8,), 40))
+    representation = model(*batch).representation
+    torch.testing.assert_close(model.mean, before, atol=0, rtol=0)
+    torch.testing.assert_close(representation, plain(*batch).representation - before)
