@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.errors import UsageError
-from stser_core.adaptation import LogMelStatistics
+from stser_core.adaptation import HeardSpeech, LogMelStatistics, VoiceStatistics
 from stser_core.features import LogMelSettings
 
 logger = logging.getLogger(__name__)
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,17 +27,30 @@ class AdaptationSettings:
     """Adaptation to the voice and room of a stream."""
 
     state_file: str = ""
-    """Where what was heard is kept over restarts: an average spectrum, no words. Empty: nowhere."""
+    """Where what was heard is kept over restarts: averages that tell voices apart, no words. Empty: nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What averages are of: to any other front end or weights they mean nothing."""
+
+    front_end: LogMelSettings
+    weights: str
+    """Digest of the checkpoint."""
+    representation_size: int
+    """Numbers in a representation by these weights."""
 
 
 class VoiceFile:
-    """One stream's statistics in a file that only its owner may read; replaced whole, or not at all."""
+    """What one stream heard, in a file that only its owner may read; replaced whole, or not at all."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def load(self, settings: LogMelSettings) -> LogMelStatistics | None:
-        """What was heard before; None where there is nothing that fits this front end.
+    def load(self, origin: Origin) -> HeardSpeech:
+        """What was heard before; nothing where it is not of this front end.
+
+        A voice of other weights is learnt anew, while the log-mel of voice and room stays.
 
         Raises:
             UsageError: The file is there, but cannot be read.
@@ -44,24 +58,24 @@ class VoiceFile:
         try:
             text = self._path.read_text("utf-8")
         except FileNotFoundError:
-            return None
+            return HeardSpeech()
         except OSError as error:
             raise UsageError(
                 f"adaptation.state_file ({self._path}) cannot be read: {error.strerror}. "
                 "Name another file."
             ) from error
         try:
-            return _parsed(text, settings)
-        except (ValueError, KeyError, TypeError, RecursionError):
+            return _parsed(text, origin)
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             logger.warning(
                 "%s holds no voice that this model can use: it is learnt anew.", self._path
             )
-            return None
+            return HeardSpeech()
 
-    def save(self, heard: LogMelStatistics | None, settings: LogMelSettings) -> None:
-        """Keep this in place of what was kept; None forgets it. A disk that fails is only logged."""
+    def save(self, heard: HeardSpeech, origin: Origin) -> None:
+        """Keep this in place of what was kept; nothing heard forgets it. A disk that fails is only logged."""
         try:
-            if heard is None:
+            if heard.log_mel is None:
                 self._path.unlink(missing_ok=True)
                 return
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -69,7 +83,7 @@ class VoiceFile:
             descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name)
             try:
                 with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    file.write(_written(heard, settings))
+                    file.write(_written(heard.log_mel, heard.voice, origin))
                 Path(name).replace(self._path)
             except BaseException:
                 Path(name).unlink(missing_ok=True)
@@ -78,30 +92,50 @@ class VoiceFile:
             logger.warning("the voice heard so far cannot be kept in %s: %s", self._path, error)
 
 
-def _written(heard: LogMelStatistics, settings: LogMelSettings) -> str:
+def _written(log_mel: LogMelStatistics, voice: VoiceStatistics | None, origin: Origin) -> str:
     return json.dumps(
         {
             "version": VERSION,
-            "front_end": repr(settings),
-            "count": heard.count,
-            "mean": heard.mean.tolist(),
-            "squares": heard.squares.tolist(),
+            "front_end": repr(origin.front_end),
+            "log_mel": {
+                "count": log_mel.count,
+                "mean": log_mel.mean.tolist(),
+                "squares": log_mel.squares.tolist(),
+            },
+            "weights": origin.weights,
+            "voice": None if voice is None else {"count": voice.count, "mean": voice.mean.tolist()},
         }
     )
 
 
-def _parsed(text: str, settings: LogMelSettings) -> LogMelStatistics:
+def _parsed(text: str, origin: Origin) -> HeardSpeech:
     tree = json.loads(text)
-    mean, squares = (np.array(tree[name], np.float64) for name in ("mean", "squares"))
-    heard = LogMelStatistics(float(tree["count"]), mean, squares)
-    numbers = np.concatenate([mean, squares, [heard.count]])
-    if (
-        (tree["version"], tree["front_end"]) != (VERSION, repr(settings))
-        or mean.shape != (settings.n_mels,)
-        or squares.shape != (settings.n_mels,)
-        or not np.isfinite(numbers).all()
-        or squares.min() < 0
-        or heard.count <= 0
-    ):
-        raise ValueError("made by another version or front end, or damaged")
-    return heard
+    if (tree["version"], tree["front_end"]) != (VERSION, repr(origin.front_end)):
+        raise ValueError("made by another version or front end")
+    n_mels = origin.front_end.n_mels
+    frames = tree["log_mel"]
+    log_mel = LogMelStatistics(
+        _count(frames), _numbers(frames["mean"], n_mels), _numbers(frames["squares"], n_mels)
+    )
+    if log_mel.squares.min() < 0:
+        raise ValueError("squares below 0")
+    said = tree["voice"]
+    if said is None or tree["weights"] != origin.weights:
+        return HeardSpeech(log_mel)
+    mean = _numbers(said["mean"], origin.representation_size)
+    return HeardSpeech(log_mel, VoiceStatistics(_count(said), mean))
+
+
+def _count(tree: dict[str, object]) -> float:
+    count = float(_numbers([tree["count"]], 1)[0])
+    if count <= 0:
+        raise ValueError("nothing was counted")
+    return count
+
+
+def _numbers(values: object, size: int) -> NDArray[np.float64]:
+    numbers = np.array(values, np.float64)
+    # The networks reckon in float32. No comparison holds for what is not a number.
+    if numbers.shape != (size,) or not (np.abs(numbers) <= np.finfo(np.float32).max).all():
+        raise ValueError(f"not {size} numbers")
+    return numbers

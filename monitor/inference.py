@@ -7,18 +7,18 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitor.events import SAMPLE_RATE_HZ, ModelId, Samples
-from monitor.heard_voice import VoiceFile
+from monitor.heard_voice import Origin, VoiceFile
 from monitor.worker import NativeWorker
-from stser_core.adaptation import HEARD_FRAMES, LogMelStatistics
+from stser_core.adaptation import HeardSpeech, VoiceStatistics
 from stser_core.ensemble import Request, Stser, Verdict
-from stser_core.features import LogMelSettings, LogMelStream
+from stser_core.features import LogMelStream
 
 MAX_BATCH: Final = 8
 """Utterances judged in one call; more would make the first of them wait."""
@@ -57,7 +57,7 @@ class EnsembleWorker:
 
     Attributes:
         model: Which weights judge.
-        log_mel_settings: The front end that they expect.
+        origin: The front end that they expect, and what averages of their representations are of.
 
     Raises:
         stser_core.errors.CheckpointError: On entry, where the checkpoint cannot be used.
@@ -69,14 +69,18 @@ class EnsembleWorker:
         self._final: deque[_Waiting] = deque()
         self._provisional: deque[_Waiting] = deque()
         self.model: ModelId
-        self.log_mel_settings: LogMelSettings
+        self.origin: Origin
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         await self._worker.start()
         identity = await self._worker.call(lambda ensemble: ensemble.model_id)
         self.model = ModelId(identity.name, identity.version, identity.digest)
-        self.log_mel_settings = await self._worker.call(lambda ensemble: ensemble.log_mel_settings)
+        self.origin = await self._worker.call(
+            lambda ensemble: Origin(
+                ensemble.log_mel_settings, identity.digest, ensemble.representation_size
+            )
+        )
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -169,8 +173,8 @@ class HeardSegment:
 
     log_mel: NDArray[np.float32]
     """Not normalised, ``(time, mels)``, without the hangover."""
-    before: LogMelStatistics | None
-    """Of what the stream said before; None at its start."""
+    before: HeardSpeech
+    """What the stream said before; of its voice, what was :meth:`~StreamInference.judged` by then."""
 
 
 class StreamInference:
@@ -183,22 +187,22 @@ class StreamInference:
     def __init__(self, ensemble: EnsembleWorker, kept: VoiceFile | None = None) -> None:
         self._ensemble = ensemble
         self._kept = kept
-        self._settings = ensemble.log_mel_settings
+        self._origin = ensemble.origin
         self.begin()
-        self._heard = None if kept is None else kept.load(self._settings)
+        self._heard = HeardSpeech() if kept is None else kept.load(self._origin)
         self._unsaved = False
         self._saving: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """A segment has opened."""
-        self._log_mel = LogMelStream(self._settings)
+        self._log_mel = LogMelStream(self._origin.front_end)
         self._blocks: list[NDArray[np.float32]] = []
         self._waiting: list[Samples] = []
         self._n_waiting = 0
 
     def reset(self) -> None:
         """Forget the voice and the room: the next utterance is as the first of a stream."""
-        self._heard = None
+        self._heard = HeardSpeech()
         self._keep()
 
     def feed(self, samples: Samples) -> None:
@@ -219,13 +223,16 @@ class StreamInference:
         return HeardSegment(np.concatenate(self._blocks), self._heard)
 
     def close(self) -> HeardSegment:
-        """The segment that was open; from now on, its voice counts as heard."""
+        """The segment that was open; from now on, its log-mel counts as heard."""
         segment = self.so_far()
-        heard = LogMelStatistics.of(segment.log_mel)
-        merged = heard if self._heard is None else self._heard.merge(heard)
-        self._heard = merged.capped(HEARD_FRAMES)
+        self._heard = self._heard.after(segment.log_mel)
         self._keep()
         return segment
+
+    def judged(self, voice: VoiceStatistics | None) -> None:
+        """The voice is known of all segments that were closed."""
+        self._heard = replace(self._heard, voice=voice)
+        self._keep()
 
     def _keep(self) -> None:
         """Write the voice heard so far; what comes while the disk is busy is written when it is free."""
@@ -238,17 +245,19 @@ class StreamInference:
     async def _save(self, kept: VoiceFile) -> None:
         while self._unsaved:
             self._unsaved = False
-            await asyncio.to_thread(kept.save, self._heard, self._settings)
+            await asyncio.to_thread(kept.save, self._heard, self._origin)
 
     async def saved(self) -> None:
         """Wait until the voice heard so far is on the disk, where it is kept."""
         if self._saving is not None:
             await self._saving
 
-    def judge(self, segment: HeardSegment, words: Sequence[str] | None) -> Awaitable[Verdict]:
-        """The verdict on a segment."""
-        return self._ensemble.classify(Request(segment.log_mel, words, segment.before))
+    def judge(
+        self, segment: HeardSegment, words: Sequence[str] | None, before: HeardSpeech
+    ) -> Awaitable[Verdict]:
+        """The verdict on a segment, given all that the stream said before it."""
+        return self._ensemble.classify(Request(segment.log_mel, words, before))
 
-    def judge_so_far(self, segment: HeardSegment) -> Awaitable[Verdict] | None:
+    def judge_so_far(self, segment: HeardSegment, before: HeardSpeech) -> Awaitable[Verdict] | None:
         """The verdict on the voice so far; None where there is no time for it."""
-        return self._ensemble.classify_so_far(Request(segment.log_mel, None, segment.before))
+        return self._ensemble.classify_so_far(Request(segment.log_mel, None, before))

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from monitor.abstention import AbstentionSettings, readable, reasons
 from monitor.events import (
@@ -31,6 +31,7 @@ from monitor.ports import Transcriber
 from monitor.provisional import ProvisionalSchedule, ProvisionalSettings
 from monitor.segmenter import Segmenter
 from monitor.shedding import Shedding
+from stser_core.adaptation import HeardSpeech, VoiceStatistics
 from stser_core.ensemble import Verdict
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class Findings:
     """Why there are no words; empty where there are, or nobody asked for them."""
     ensemble_trouble: str
     """Why there is no verdict; empty where there is."""
+    voice: VoiceStatistics | None
+    """Of the stream, this segment with it."""
     heard_s: float
     """``time.perf_counter()`` when the words were known."""
     judged_s: float
@@ -100,6 +103,8 @@ class Judging:
         self._prepared: asyncio.Task[Findings] | None = None
         """Of the open segment, while it pauses."""
         self._provisional: asyncio.Task[None] | None = None
+        self._last: asyncio.Task[Findings] | None = None
+        """Of the segment that was closed last, since the beginning or a reset."""
 
     @property
     def model(self) -> ModelId:
@@ -129,7 +134,9 @@ class Judging:
                 await self._inference.saved()
 
     def reset(self) -> None:
-        """Forget the voice and the room."""
+        """Forget the voice and the room, also of segments that are still being judged."""
+        self._throw_away()  # it was judged by them
+        self._last = None
         self._inference.reset()
 
     async def partial(self) -> str:
@@ -168,7 +175,15 @@ class Judging:
         heard = self._inference.close()
         findings = self._prepared or self._begin_work(segment.end, heard)
         self._prepared = None
+        self._last = findings
         return ClosedSegment(segment, findings, late_s, closed_s)
+
+    async def findings(self, closed: ClosedSegment) -> Findings:
+        """What a closed segment leads to; the last one's voice is kept, unless it is to be forgotten."""
+        findings = await closed.findings
+        if closed.findings is self._last:
+            self._inference.judged(findings.voice)
+        return findings
 
     def utterance(self, closed: ClosedSegment, findings: Findings) -> UtteranceEmotion:
         """What is said of a closed segment, whose findings these are."""
@@ -208,15 +223,18 @@ class Judging:
             return
         if self._live and self._shedding.leaves_out_provisional(time.perf_counter()):
             return
-        verdict = self._inference.judge_so_far(self._inference.so_far())
-        if verdict is not None:
-            work = self._announce_so_far(segment, verdict)
-            self._provisional = self._tasks.create_task(work, name="provisional")
-            if not self._live:
-                await self._provisional
+        work = self._announce_so_far(segment, self._inference.so_far(), self._last)
+        self._provisional = self._tasks.create_task(work, name="provisional")
+        if not self._live:
+            await self._provisional
 
-    async def _announce_so_far(self, segment: Segment, judged: Awaitable[Verdict]) -> None:
+    async def _announce_so_far(
+        self, segment: Segment, heard: HeardSegment, last: asyncio.Task[Findings] | None
+    ) -> None:
         begun_s = time.perf_counter()
+        judged = self._inference.judge_so_far(heard, await _before(heard, last))
+        if judged is None:
+            return
         try:
             verdict = await judged
         except EnsembleFaultError:  # the final verdict will say so
@@ -258,10 +276,14 @@ class Judging:
         transcript = (
             None if self._transcriber is None else self._transcriber.finish(end, live=self._live)
         )
-        return self._tasks.create_task(self._work_out(heard, transcript), name="judgement")
+        work = self._work_out(heard, transcript, self._last)
+        return self._tasks.create_task(work, name="judgement")
 
     async def _work_out(
-        self, heard: HeardSegment, recognition: Awaitable[Transcript | None] | None
+        self,
+        heard: HeardSegment,
+        recognition: Awaitable[Transcript | None] | None,
+        last: asyncio.Task[Findings] | None,
     ) -> Findings:
         transcript, words, wordless = None, None, ""
         if self._transcriber is not None and recognition is not None:
@@ -271,12 +293,26 @@ class Judging:
         if transcript is not None and readable(transcript, self._abstention):
             words = [word.word for word in transcript.words]
         trouble = ""
+        before = await _before(heard, last)
         try:
-            verdict = await self._inference.judge(heard, words)
+            verdict = await self._inference.judge(heard, words, before)
         except EnsembleFaultError as error:
             verdict, trouble = Verdict.none(), str(error)
             logger.warning("an utterance has no verdict: %s", error)
         judged_s = time.perf_counter()
         if self._live:
             self._shedding.note(judged_s - heard_s, judged_s)
-        return Findings(verdict, transcript, wordless, trouble, heard_s, judged_s)
+        voice = before.judged(verdict.representation).voice
+        return Findings(verdict, transcript, wordless, trouble, voice, heard_s, judged_s)
+
+
+async def _before(heard: HeardSegment, last: asyncio.Task[Findings] | None) -> HeardSpeech:
+    """What a stream said before a segment, once all of it is judged: verdicts depend on no timing.
+
+    Args:
+        heard: The segment.
+        last: Findings of the one before it; None for the first. A wait that is given up leaves them alone.
+    """
+    if last is None:
+        return heard.before
+    return replace(heard.before, voice=(await asyncio.shield(last)).voice)

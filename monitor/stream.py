@@ -312,7 +312,7 @@ class Stream:
         """Closed segments in, in order; one utterance event out for each."""
         while (closed := await self._closed.get()) is not None:
             self._utterances += 1
-            findings = await closed.findings
+            findings = await self._judging.findings(closed)
             self._dropped["transcripts"] += bool(findings.recogniser_trouble)
             self._note("recogniser", findings.recogniser_trouble, closed.segment.closed_at)
             self._note("ensemble", findings.ensemble_trouble, closed.segment.closed_at)
