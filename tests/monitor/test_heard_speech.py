@@ -6,6 +6,7 @@ The ensemble is a real one with random weights that takes voices off; where it i
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -19,6 +20,7 @@ from monitor.assembly import Assembly
 from monitor.commands import Reset
 from monitor.events import AudioFrame, AudioGap, WireEvent
 from monitor.inference import EnsembleWorker
+from monitor.judging import Findings
 from monitor.provisional import ProvisionalSchedule, ProvisionalSettings
 from monitor.replay import FileSource
 from stser_core.adaptation import HeardSpeech
@@ -208,6 +210,41 @@ def test_an_utterance_without_a_verdict_leaves_the_voice_as_it_was(
     ]
     assert [voice_in(request.heard)[0] for request in judge.asked] == [0, 1, 2, 3]
     assert close(voice_in(judge.asked[3].heard), voice_of(judge.answered[:3]))
+
+
+class Counting(Notebook):
+    """Counts what is left of earlier utterances when one is announced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: list[int] = []
+
+    def publish(self, event: WireEvent) -> None:
+        super().publish(event)
+        if event.kind == "emotion.utterance":
+            gc.collect()
+            self.left.append(sum(type(kept) is Findings for kept in gc.get_objects()))
+
+
+def test_of_what_was_judged_no_more_is_kept_than_the_last(talk: Path, checkpoint: Path) -> None:
+    counting = Counting()
+    parts = prepared(talk, ensemble(checkpoint))
+    source = InTurn(talk)
+    source.stream = parts.streams[0]
+    parts.streams[0]._source = source
+    run(parts, counting)
+    assert counting.left == [1] * len(SENTENCES)
+
+
+class InTurn(FileSource):
+    """Goes on after each utterance only when it has been announced."""
+
+    stream: Any
+
+    async def __aiter__(self) -> AsyncIterator[AudioFrame | AudioGap]:
+        async for audio in super().__aiter__():
+            await self.stream.settled()
+            yield audio
 
 
 class ResettingAt(Notebook):
