@@ -66,10 +66,12 @@ text-model: $(TEST_VENV)/installed
 		--teacher $$(./setup/teacher $(TEST_VENV)/bin/python runs/teacher)
 
 # The default weights (TAUGHT="--smodel FILE --hearing FILE": with a teacher of the voice, docs/teacher.md): the ALBERT distilled,
-# both branches trained, and exported.
+# each corpus left out once to learn how sure one may be of a stranger, both branches trained, and exported.
 model: text-model
+	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train left-out $(CONFIG) $(TAUGHT) $(ARGS) >/dev/null
 	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train fit --out stser_core/weights/stser-open $(CONFIG) \
-		--albert runs/distil/albert --opinions runs/distil/opinions.safetensors $(TAUGHT) $(ARGS)
+		--albert runs/distil/albert --opinions runs/distil/opinions.safetensors \
+		--strangers runs/left-out/left-out.json $(TAUGHT) $(ARGS)
 
 CONFIG = --config config/train_$(if $(TAUGHT),taught,open).toml
 # All figures of docs/results/training.md and the model card; goes on where it was stopped.

@@ -13,6 +13,7 @@ import soxr
 from numpy.typing import NDArray
 
 from monitor.events import FRAME_SAMPLES, SAMPLE_RATE_HZ, AudioFrame, AudioGap, Samples
+from stser_core.audio import pcm16_to_float
 
 MIN_RATE_HZ: Final = 8_000
 MAX_RATE_HZ: Final = 192_000
@@ -20,8 +21,6 @@ MAX_RATE_HZ: Final = 192_000
 RESAMPLER_QUALITY: Final = "MQ"
 """soxr's 16-bit quality: aliases below -90 dB, and 12-19 ms behind at 48 and 44.1 kHz where HQ is
 31-33."""
-
-_PCM16_STEP: Final = np.float32(1 / 32_768)
 
 _NOTHING: Final[Samples] = np.zeros(0, np.float32)
 
@@ -150,7 +149,7 @@ def _mono(chunk: InputSamples) -> Samples:
 def _full_scale(channel: InputSamples) -> Samples:
     """One channel as float32 of its own, finite and in ``[-1, 1]``."""
     if channel.dtype == np.int16:
-        return channel * _PCM16_STEP
+        return pcm16_to_float(channel.astype(np.int16, copy=False))
     samples = np.array(channel, np.float32)
     # Two looks cost less than four repairs, and NaN fails every comparison.
     if not (np.minimum.reduce(samples) >= -1 and np.maximum.reduce(samples) <= 1):

@@ -39,7 +39,7 @@ class AdaptationSettings:
     """For each bin's mean around that level: the speaker's and the room's spectrum."""
     deviation_frames: float = 400.0
     """For each bin's deviation, which needs more frames to be known."""
-    voice_utterances: float = 2.0
+    voice_utterances: float = 3.0
     """In utterances: for the mean of the representations, where the smodel is ``centred``."""
 
     def __post_init__(self) -> None:

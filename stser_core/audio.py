@@ -50,10 +50,6 @@ class Waveform:
         mono = channels if channels.ndim == 1 else channels.mean(axis=1, dtype=np.float32)
         return cls(np.ascontiguousarray(mono, np.float32), sample_rate_hz)
 
-    @property
-    def duration_s(self) -> float:
-        return len(self.samples) / self.sample_rate_hz
-
     def resampled(self, sample_rate_hz: int) -> Waveform:
         """The same sound at another rate, low-pass filtered before samples are dropped.
 

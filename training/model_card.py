@@ -63,8 +63,8 @@ spans blanked, with other vocal tracts and tempi; two in five come through synth
 3,400 Hz; G.711 or GSM).
 
 **Adaptation.** Log-mel is normalised by statistics that start from the training corpora and follow the voice and the
-room as speech is heard; of the speech representation the mean of those of the last 30 utterances is taken off, by two
-thirds after four of them. Training simulates both, half of the time with neutral utterances alone. So a voice is judged
+room as speech is heard; of the speech representation the mean of those of the last 30 utterances is taken off, by half
+after three of them. Training simulates both, three times in ten with neutral utterances alone. So a voice is judged
 by how it differs from itself, and the first utterances of a stranger are judged worse. These averages hold no words.
 
 **Pairing.** No open corpus has English speech whose words carry the emotion, too. The bimodal classifier was

@@ -17,13 +17,11 @@ def weights(
     settings: AdaptationSettings,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """How much of each other representation of a group is taken off each, as if ``count`` had been heard before.
-
-    Where the group has fewer, they stand for as many.
+    """How much of each other representation of a group is taken off each, as if some had been heard before.
 
     Args:
         may_be_heard: Which of the group's utterances, ``(group,)``.
-        count: Of utterances heard before.
+        count: Of utterances heard before, at most.
         settings: How fast a voice is believed.
         rng: Chooses which.
 
@@ -34,8 +32,7 @@ def weights(
     for at, row in enumerate(taken):
         others = np.flatnonzero(may_be_heard)
         others = rng.permutation(others[others != at])[:count]
-        if len(others) > 0:
-            row[others] = count / (count + settings.voice_utterances) / len(others)
+        row[others] = 1 / (len(others) + settings.voice_utterances)
     return taken
 
 

@@ -32,7 +32,7 @@ def test_float_beyond_full_scale_clips_instead_of_wrapping_round() -> None:
 def test_resampling_keeps_a_tone_below_the_new_limit_and_removes_one_above() -> None:
     kept, removed = (tone(hz, 44_100).resampled(16_000) for hz in (1_000, 10_000))
     assert kept.sample_rate_hz == 16_000
-    assert kept.duration_s == pytest.approx(1.0, abs=1e-3)
+    assert len(kept.samples) == pytest.approx(16_000, abs=16)
     assert level_db(kept) == pytest.approx(0.0, abs=0.05)
     assert level_db(removed) < -90
 
