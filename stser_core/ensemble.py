@@ -46,8 +46,8 @@ class Verdict:
     salience: Salience
     representation: NDArray[np.float32] | None = field(default=None, compare=False)
     """What the smodel makes of the utterance, ``(representation,)``, for
-    :meth:`~stser_core.adaptation.HeardSpeech.judged`; None where the voice was not judged, or where nothing
-    of it is to be remembered, as the smodel is not ``centred``."""
+    :meth:`~stser_core.adaptation.HeardSpeech.judged`; None where nothing of it is to be remembered: the
+    voice was not judged, the sound is novel, or the smodel is not ``centred``."""
     novel: bool = False
     """The sound is not like the speech that the model was trained on; False where there is none, or
     where the checkpoint cannot say."""
@@ -228,6 +228,7 @@ class Stser:
     ) -> Verdict:
         words = tuple(request.words or ())
         log_mel = request.log_mel if request.audible else None
+        novel = heard is not None and self._novel(log_mel)
         further = self._further.judge(Evidence(log_mel, words, tuple(request.word_times)))
         posteriors = self._posteriors(heard, read, fused) | further
         spoke = [posterior for posterior in posteriors.values() if posterior is not None]
@@ -244,9 +245,9 @@ class Stser:
                 weighed,
             ),
             representation=heard.representation[0]
-            if heard is not None and self._settings.sizes.speech.centred
+            if heard is not None and self._settings.sizes.speech.centred and not novel
             else None,
-            novel=heard is not None and self._novel(log_mel),
+            novel=novel,
         )
 
     def _weigh(self, sentences: Mapping[int, ReadSentence]) -> dict[int, tuple[float, ...]]:

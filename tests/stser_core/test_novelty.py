@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +167,12 @@ def test_the_packaged_model_takes_a_spoken_sentence_for_speech(
     packaged: Stser, speech: NDArray[np.float32]
 ) -> None:
     assert not packaged.classify(log_mel(speech, FRONT_END), None).novel
+
+
+def test_what_is_no_speech_is_not_remembered_as_a_voice(
+    centred: Manifest, novelty: Novelty, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(centred.directory, tmp_path / "copy"))
+    stser, rng = Stser.load(with_novelty(folder, novelty)), np.random.default_rng(1)
+    assert stser.classify(sound(rng, 1), None).representation is None
+    assert stser.classify(sound(rng, 3), None).representation is not None
