@@ -29,7 +29,7 @@ from stser_core.features import LogMel
 from stser_core.labels import EMOTIONS
 from tests.monitor.test_pipeline import Notebook, assembled, count_thrown_away, hesitant, said
 from tests.support.degraded import judge_with
-from tests.support.random_weights import centred_checkpoint
+from tests.support.random_weights import small_checkpoint
 from tests.support.realtime import InRealTime
 from tests.support.speech import spoken, write_wav
 
@@ -46,7 +46,9 @@ TALK = np.concatenate(SPOKEN)
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return centred_checkpoint(tmp_path_factory.mktemp("checkpoints") / "centred").directory
+    return small_checkpoint(
+        tmp_path_factory.mktemp("checkpoints") / "centred", centred=True
+    ).directory
 
 
 @pytest.fixture(scope="module")
@@ -378,6 +380,14 @@ def test_weights_that_are_not_centred_leave_no_voice_in_memory_or_on_disk(
     talk: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "voice.json"
-    run(assembled(talk, asr__enabled=False, adaptation__state_file=str(path)))
+    weights = small_checkpoint(tmp_path / "weights", centred=False).directory
+    run(
+        assembled(
+            talk,
+            asr__enabled=False,
+            adaptation__state_file=str(path),
+            ensemble__checkpoint=str(weights),
+        )
+    )
     assert kept(path)["voice"] is None
     assert kept(path)["log_mel"]["count"] > 100

@@ -18,7 +18,7 @@ from stser_core.checkpoint import Manifest
 from stser_core.export import save_checkpoint
 from stser_core.fusion import StserModel
 from stser_core.sizes import SpeechModelSettings, StserSettings, TextModelSettings
-from tests.support.random_weights import centred_checkpoint, random_model
+from tests.support.random_weights import random_model, small_checkpoint
 
 WORDS = ["leave", "me", "alone", "i", "am", "so", "happy", "don", "'", "t", "##ness", "##ly", "sad"]
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
@@ -94,7 +94,7 @@ def manifest(
 @pytest.fixture(scope="session")
 def centred(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """A random model that takes off what it knows of a voice, exported."""
-    return centred_checkpoint(tmp_path_factory.mktemp("checkpoints") / "centred")
+    return small_checkpoint(tmp_path_factory.mktemp("checkpoints") / "centred", centred=True)
 
 
 @pytest.fixture

@@ -31,10 +31,10 @@ def random_model(sizes: StserSettings) -> StserModel:
     return model
 
 
-def centred_checkpoint(directory: Path) -> Manifest:
-    """A ``centred`` one with the packaged tokenizer and prior, which a monitor can load."""
+def small_checkpoint(directory: Path, *, centred: bool) -> Manifest:
+    """One with the packaged tokenizer and prior, which a monitor can load."""
     packaged = read_manifest(DEFAULT_CHECKPOINT)
-    speech = SpeechModelSettings(channels=6, hidden=16, centred=True)
+    speech = SpeechModelSettings(channels=6, hidden=16, centred=centred)
     text = TextModelSettings(
         vocabulary=packaged.description.sizes.text.vocabulary,
         embedding=8,
@@ -47,7 +47,7 @@ def centred_checkpoint(directory: Path) -> Manifest:
     return save_checkpoint(
         directory,
         random_model(StserSettings(speech=speech, text=text)),
-        name="centred",
+        name="small",
         version="0.0.1",
         tokenizer_json_path=packaged.directory / TOKENIZER,
         prior=packaged.description.prior.statistics(),
