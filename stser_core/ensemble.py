@@ -199,13 +199,15 @@ class Stser:
             self._speakers(speech=request.audible, text=text is not None)
             for request, text in zip(requests, texts, strict=True)
         ]
+        voices = self._voices(requests)
         heard = self._hear(
-            {i: requests[i] for i, able in enumerate(speakers) if able & {"speech", "bimodal"}}
+            {i: requests[i] for i, able in enumerate(speakers) if able & {"speech", "bimodal"}},
+            voices,
         )
         read = self._read(
             {i: text for i, text in enumerate(texts) if text and speakers[i] & {"text", "bimodal"}}
         )
-        fused = self._fuse(requests, heard, read)
+        fused = self._fuse(heard, read, voices)
         weighed = self._weigh(
             {
                 i: ReadSentence(tuple(requests[i].words or ()), text, read[i].logits[0])
@@ -273,8 +275,10 @@ class Stser:
         able = {"speech": speech, "text": text, "bimodal": speech and text}
         return {name for name in self.classifiers if able[name]}
 
-    def _hear(self, requests: Mapping[int, Request]) -> dict[int, SpeechScores]:
-        """The speech half, by request; each alone in its scores."""
+    def _hear(
+        self, requests: Mapping[int, Request], voices: NDArray[np.float32]
+    ) -> dict[int, SpeechScores]:
+        """The speech half, by request; each alone in its scores. ``voices`` are those of all requests."""
         if not requests:
             return {}
         rows = [self._normalised(request) for request in requests.values()]
@@ -282,7 +286,7 @@ class Stser:
         batch = np.zeros((len(rows), lengths.max(), rows[0].shape[1]), np.float32)
         for place, row in zip(batch, rows, strict=True):
             place[: len(row)] = row
-        scores = self._engine.speech(batch, lengths, self._voices([*requests.values()]))
+        scores = self._engine.speech(batch, lengths, voices[[*requests]])
         return {
             request: SpeechScores(
                 scores.representation[at : at + 1],
@@ -335,17 +339,16 @@ class Stser:
 
     def _fuse(
         self,
-        requests: Sequence[Request],
         heard: Mapping[int, SpeechScores],
         read: Mapping[int, TextScores],
+        voices: NDArray[np.float32],
     ) -> dict[int, NDArray[np.float32]]:
         """The bimodal classifier's logits, ``(1, classes)``, of the requests that have both halves."""
         both = [request for request in heard if request in read]
         if not both or "bimodal" not in self.classifiers:
             return {}
         logits = self._engine.bimodal(
-            np.concatenate([heard[request].representation for request in both])
-            - self._voices([requests[request] for request in both]),
+            np.concatenate([heard[request].representation for request in both]) - voices[both],
             np.concatenate([read[request].representation for request in both]),
         )
         return {request: logits[at : at + 1] for at, request in enumerate(both)}

@@ -28,10 +28,9 @@ HEARD = (0, 1, 3, 10, 30)
 """Utterances of the test speaker heard before the one that is judged."""
 NEUTRAL_HEARD = 10
 """Neutral utterances heard before, where they are of no other class."""
-STRANGERS_AFTER = 3
-"""Utterances heard before, when temperatures are found on strangers: as validation has it."""
 RELIABLE_AFTER = 3
-"""Utterances heard before, where reliability is looked at: as validation has it."""
+"""Utterances heard before, where reliability is looked at, and temperatures are found on strangers: as
+validation has it."""
 CLASSIFIERS = ("speech", "text", "bimodal")
 """Of pairs, in the order in which they are kept."""
 
@@ -89,7 +88,7 @@ def stranger_temperatures(
     heard, fused = [], []
     for run in runs:
         with _kept(out, run.name) as kept:
-            said = kept["test"][HEARD.index(STRANGERS_AFTER)]
+            said = kept["test"][HEARD.index(RELIABLE_AFTER)]
             heard.append((said, speech.labels[list(run.fold.test)]))
         with _kept(out, f"pairs-{run.name}") as kept:
             fused.append((kept["test"][CLASSIFIERS.index("bimodal")], kept["test labels"]))

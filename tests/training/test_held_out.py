@@ -12,7 +12,7 @@ from stser_core.labels import EMOTIONS
 from training.calibrate import temperature
 from training.folds import Fold
 from training.front_end import LogMels
-from training.held_out import HEARD, STRANGERS_AFTER, Run, of_strangers, of_validation
+from training.held_out import HEARD, RELIABLE_AFTER, Run, of_strangers, of_validation
 from training.settings import OpenSettings
 from training.speech_data import PLAIN, SpeechData
 from training.utterance import Utterance
@@ -89,7 +89,7 @@ def test_a_stranger_is_believed_as_far_as_the_other_models_were_right_about_thei
 ) -> None:
     found = of_strangers(runs[:2], speech, tmp_path)
     with np.load(tmp_path / "without-b.npz") as kept:
-        logits = kept["test"][HEARD.index(STRANGERS_AFTER)]
+        logits = kept["test"][HEARD.index(RELIABLE_AFTER)]
     assert found["without-a"] == [temperature(logits, speech.labels[list(runs[1].fold.test)])]
     heard, read, _ = found["pairs-without-a"]
     assert heard == found["without-a"][0]

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from stser_core.adaptation import AdaptationSettings
+from stser_core.engine import Floats
 from stser_core.features import LogMelSettings, log_mel
 from stser_core.fusion import StserModel
 from stser_core.labels import EMOTIONS
@@ -124,13 +126,19 @@ def test_a_short_cut_is_trained_first_and_kept_where_the_recurrent_part_does_not
     assert model.smodel.share.all()
 
 
-def test_the_bimodal_classifier_follows_two_witnesses_that_agree() -> None:
+def two_witnesses() -> tuple[StserModel, Floats, Floats, NDArray[np.int64], np.random.Generator]:
+    """An untrained model; speech and text representations that tell their class; labels; a generator."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 20)
     heard = (np.eye(4)[labels] @ rng.normal(size=(4, 32))).astype(np.float32)
     read = (np.eye(4)[labels] @ rng.normal(size=(4, 16))).astype(np.float32)
     torch.manual_seed(0)
     model = StserModel(SIZES)
+    return model, heard, read, labels, rng
+
+
+def test_the_bimodal_classifier_follows_two_witnesses_that_agree() -> None:
+    model, heard, read, labels, rng = two_witnesses()
     train_bimodal(
         model, (heard, labels), (read, labels), BimodalTrainingSettings(steps=150, batch=32), rng
     )
@@ -140,12 +148,7 @@ def test_the_bimodal_classifier_follows_two_witnesses_that_agree() -> None:
 
 
 def test_with_noise_on_the_voices_the_bimodal_classifier_comes_to_believe_the_words() -> None:
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(4), 20)
-    heard = (np.eye(4)[labels] @ rng.normal(size=(4, 32))).astype(np.float32)
-    read = (np.eye(4)[labels] @ rng.normal(size=(4, 16))).astype(np.float32)
-    torch.manual_seed(0)
-    model = StserModel(SIZES)
+    model, heard, read, labels, rng = two_witnesses()
     settings = BimodalTrainingSettings(steps=300, batch=32, conflict=0.0, drop=0.0, voice_noise=5.0)
     train_bimodal(model, (heard, labels), (read, labels), settings, rng)
     with torch.no_grad():
@@ -156,12 +159,7 @@ def test_with_noise_on_the_voices_the_bimodal_classifier_comes_to_believe_the_wo
 def test_the_bimodal_classifier_is_torn_where_voice_and_words_conflict_and_follows_the_one_it_has() -> (
     None
 ):
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(4), 20)
-    heard = (np.eye(4)[labels] @ rng.normal(size=(4, 32))).astype(np.float32)
-    read = (np.eye(4)[labels] @ rng.normal(size=(4, 16))).astype(np.float32)
-    torch.manual_seed(0)
-    model = StserModel(SIZES)
+    model, heard, read, labels, rng = two_witnesses()
     settings = BimodalTrainingSettings(steps=400, batch=64, conflict=0.3, drop=0.2)
     train_bimodal(model, (heard, labels), (read, labels), settings, rng)
 
