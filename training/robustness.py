@@ -1,8 +1,8 @@
 """``stser-train robustness``: held-out speakers in noise, in rooms and on the telephone.
 
-The speech branches of ``crossval`` judge their own test speakers again, each recording changed as
-:func:`training.channels.conditions` say, with noises and rooms that training never heard. What was
-heard of the speaker before came through the same room or line.
+The speech branches of ``crossval`` judge their own test speakers again, or a checkpoint the speakers that
+its training set apart, each recording changed as :func:`training.channels.conditions` say, with noises and
+rooms that training never heard. What was heard of the speaker before came through the same room or line.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ HEARD_BEFORE: Final = 10
 """Utterances of the speaker heard before, in the same condition."""
 ROOM_CORPUS: Final = "speechbrain_noise_vad"
 """Folder whose ``manifest.csv`` has recorded room responses (``label_original`` RIRs)."""
+FOLDS: Final = "folds"
+"""What was judged, where it was the models of ``crossval``; else it is a checkpoint's name and version."""
 
 
 def robustness(
@@ -60,16 +62,22 @@ def robustness(
         checkpoint: Tested in place of ``crossval``, on its validation speakers. They chose when its
             training ended and its temperatures: a little kinder than a test, and alike in all conditions.
 
+    Returns:
+        ``judged``: :data:`FOLDS`, or name and version of the checkpoint. ``conditions``: by condition
+        utterances, UA of each corpus and their mean.
+
     Raises:
         CorpusError: A corpus is missing or damaged.
         TrainingError: There is no noise, or ``crossval`` is not done.
     """
     speech = read_speech(root, settings, cache, augmented=False)
-    models = (
-        [_of_checkpoint(checkpoint, speech, settings)]
-        if checkpoint is not None
-        else [(run, load_speech(run, crossval)) for run in crossval_runs(speech, settings)]
-    )
+    if checkpoint is None:
+        judged = FOLDS
+        models = [(run, load_speech(run, crossval)) for run in crossval_runs(speech, settings)]
+    else:
+        manifest = read_manifest(checkpoint)
+        judged = f"{manifest.description.name} {manifest.description.version}"
+        models = [(_apart(speech, settings), load_model(manifest))]
     some = _some(speech.utterances, each)
     wanted = {index for run, _ in models for index in run.fold.test}
     some = [index for index in some if index in wanted]
@@ -80,16 +88,13 @@ def robustness(
         data = SpeechData(part, {"plain": mels}, settings.adaptation)
         figures[channel.name] = _figures(channel, data, some, models, speech)
         logger.info("%s: %s", channel.name, figures[channel.name])
-    return figures
+    return {"judged": judged, "conditions": figures}
 
 
-def _of_checkpoint(
-    checkpoint: Path, speech: SpeechData, settings: OpenSettings
-) -> tuple[Run, StserModel]:
-    """A checkpoint and the speakers that its training set apart."""
+def _apart(speech: SpeechData, settings: OpenSettings) -> Run:
+    """A test on the speakers that the training of a checkpoint set apart."""
     apart = training_only(speech.utterances, settings.validation_share, settings.seed)
-    fold = Fold(apart.train, (), apart.validation)
-    return Run("checkpoint", fold, settings), load_model(read_manifest(checkpoint))
+    return Run("checkpoint", Fold(apart.train, (), apart.validation), settings)
 
 
 def _conditions(root: Path, settings: OpenSettings) -> list[Channel]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from training.errors import TrainingError
 from training.figures import draw_coverage, draw_reliability
 from training.held_out import CLASSIFIERS, HEARD, NEUTRAL_HEARD
+from training.robustness import FOLDS
 
 CORPORA: Final = {"ravdess": "RAVDESS", "emodb": "Emo-DB", "nemo": "nEMO"}
 Figures = Mapping[str, Any]
@@ -40,13 +41,19 @@ class Results:
         """From the folders of :data:`COMMANDS` in one folder.
 
         Raises:
-            TrainingError: ``crossval`` or ``baseline`` is missing.
+            TrainingError: ``crossval`` or ``baseline`` is missing, or ``robustness`` does not say what
+                it judged.
         """
         found = {command: _read(folder / command / f"{command}.json") for command in COMMANDS}
         crossval, baseline = found["crossval"], found["baseline"]
         if crossval is None or baseline is None:
             missing = "crossval" if crossval is None else "baseline"
             raise TrainingError(f"{folder / missing}: no results. Run stser-train {missing} first.")
+        if found["robustness"] is not None and "judged" not in found["robustness"]:
+            raise TrainingError(
+                f"{folder / 'robustness'}: does not say what was judged, as earlier versions did not. "
+                "Run stser-train robustness again."
+            )
         return cls(
             crossval,
             found["left-out"],
@@ -129,10 +136,14 @@ out; the shipped temperatures are found on all three likewise.
 
 """
 _ROBUSTNESS = """\
-The test speakers of the five folds ({utterances} utterances), 10 heard in the same condition. Noises are recordings
+{judged} ({utterances} utterances), 10 heard in the same condition. Noises are recordings
 that training never heard; rooms are recorded responses. *Kept*: share of the clean UA.
 
 """
+_JUDGED_FOLDS = "The test speakers of the five folds"
+_JUDGED_CHECKPOINT = (
+    "{name} itself, on the speakers that its training set apart to choose when to end"
+)
 _MISSING = "Not measured for this version: `stser-train {command}` does.\n"
 _TEXT = """\
 Sentences of the corpora's `dev.csv`, lower-cased and without punctuation, as a recogniser
@@ -221,13 +232,15 @@ def robustness(results: Results) -> str:
     """UA by condition and corpus, and what is kept of the clean one."""
     if results.robustness is None:
         return _MISSING.format(command="robustness")
-    clean = results.robustness["clean"]
+    judged, conditions = results.robustness["judged"], results.robustness["conditions"]
+    who = _JUDGED_FOLDS if judged == FOLDS else _JUDGED_CHECKPOINT.format(name=judged)
+    clean = conditions["clean"]
     rows = [["", *CORPORA.values(), "mean", "kept"]]
-    for condition, found in results.robustness.items():
+    for condition, found in conditions.items():
         each = [_f(found[corpus]) for corpus in CORPORA]
         kept = f"{100 * found['UA'] / clean['UA']:.0f} %"
         rows.append([condition, *each, _f(found["UA"]), kept])
-    return _ROBUSTNESS.format(utterances=clean["utterances"]) + _table(rows)
+    return _ROBUSTNESS.format(judged=who, utterances=clean["utterances"]) + _table(rows)
 
 
 def text_table(results: Results) -> str:

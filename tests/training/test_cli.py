@@ -86,14 +86,16 @@ def test_robustness_asks_held_out_speakers_in_every_condition(
     arguments = ["--config", tiny, "--root", root, "--cache", tmp_path, "--out", tmp_path / "out"]
     command = ["robustness", *map(str, arguments), "--checkpoint", str(checkpoint)]
     assert main(command) == 0
-    figures = json.loads((tmp_path / "out" / "robustness.json").read_text("utf-8"))
+    found = json.loads((tmp_path / "out" / "robustness.json").read_text("utf-8"))
+    assert found["judged"] == "stser-open 0.0.1"
+    figures = found["conditions"]
     assert next(iter(figures)) == "clean"
     assert {"noise, 10 dB SNR", "telephone, G.711", "Opus, 7 kb/s"} < set(figures)
     # One validation speaker of each corpus, with two utterances of each emotion.
     assert {found["utterances"] for found in figures.values()} == {2 * 2 * len(EMOTIONS)}
     assert main([*command, "--each", "2"]) == 0
-    figures = json.loads((tmp_path / "out" / "robustness.json").read_text("utf-8"))
-    assert figures["clean"]["utterances"] == 2 * len(EMOTIONS)
+    found = json.loads((tmp_path / "out" / "robustness.json").read_text("utf-8"))
+    assert found["conditions"]["clean"]["utterances"] == 2 * len(EMOTIONS)
 
 
 def test_a_checkpoint_is_judged_on_the_speakers_that_its_training_set_apart(

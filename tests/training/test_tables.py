@@ -13,6 +13,7 @@ from stser_core.ensemble import DEFAULT_CHECKPOINT
 from training.errors import TrainingError
 from training.held_out import HEARD
 from training.model_card import COPY, model_card, shipped
+from training.robustness import FOLDS
 from training.tables import CORPORA, Results, draw, tables
 
 RELIABLE = {
@@ -60,8 +61,11 @@ def folder(tmp_path: Path) -> Path:
         "crossval": full,
         "held-out": full | {"speech": told(0.6)},
         "robustness": {
-            name: {"utterances": 380, "UA": ua, **dict.fromkeys(CORPORA, ua)}
-            for name, ua in conditions
+            "judged": FOLDS,
+            "conditions": {
+                name: {"utterances": 380, "UA": ua, **dict.fromkeys(CORPORA, ua)}
+                for name, ua in conditions
+            },
         },
         "baseline": baseline,
     }
@@ -87,6 +91,21 @@ def test_the_page_has_every_figure_and_names_what_was_not_measured(folder: Path)
     assert "confidence 0.46 for the voice alone, 0.00 for pairs; agreement 0.12" in page
     assert "| 0.50 | 0.500 | 0.777 | 0.500 | 0.777 |" in page
     assert "Not measured for this version: `stser-train left-out` does." in page
+
+
+def test_the_page_says_whose_speakers_were_judged_in_noise(folder: Path) -> None:
+    assert "The test speakers of the five folds (380 utterances), 10 heard" in tables(
+        results(folder)
+    )
+    path = folder / "robustness" / "robustness.json"
+    found = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(found | {"judged": "mine 0.1"}), "utf-8")
+    page = tables(results(folder))
+    assert "mine 0.1 itself, on the speakers that its training set apart" in page
+    assert "The test speakers of the five folds" not in page
+    path.write_text(json.dumps(found["conditions"]), "utf-8")
+    with pytest.raises(TrainingError, match=r"robustness: does not say what was judged"):
+        results(folder)
 
 
 def test_without_folds_there_is_no_page(folder: Path) -> None:
