@@ -74,12 +74,17 @@ def _read(path: Path) -> Mapping[str, Any] | None:
 def tables(results: Results) -> str:
     """The page docs/results/training.md."""
     return "\n".join(
-        [_INTRODUCTION.format(name=results.name), *sections(results, "##"), pictures("../")]
+        [
+            _INTRODUCTION.format(name=results.name),
+            *sections(results, "##"),
+            pictures("../"),
+            "## Sounds that are no speech\n\n" + unlike(results),
+        ]
     )
 
 
 def sections(results: Results, level: str) -> list[str]:
-    """Every table with its heading and what it means."""
+    """The tables that the model card has, too, each with its heading and what it means."""
     return [
         f"{level} Speech classifier, UA\n\n"
         + _SPEECH
@@ -144,6 +149,12 @@ _JUDGED_FOLDS = "The test speakers of the five folds"
 _JUDGED_CHECKPOINT = (
     "{name} itself, on the speakers that its training set apart to choose when to end"
 )
+_UNLIKE = """\
+What the shipped model marks `not_like_training`. Speech: of the speakers that its training set apart; the bound was set
+by them. Noise: of recordings that training never heard, of the kinds that it did (last fold of ESC-10).
+
+"""
+_CANNOT_TELL = "The shipped model cannot tell them: its training heard no noise.\n"
 _MISSING = "Not measured for this version: `stser-train {command}` does.\n"
 _TEXT = """\
 Sentences of the corpora's `dev.csv`, lower-cased and without punctuation, as a recogniser
@@ -241,6 +252,17 @@ def robustness(results: Results) -> str:
         kept = f"{100 * found['UA'] / clean['UA']:.0f} %"
         rows.append([condition, *each, _f(found["UA"]), kept])
     return _ROBUSTNESS.format(judged=who, utterances=clean["utterances"]) + _table(rows)
+
+
+def unlike(results: Results) -> str:
+    """Shares of speech and of noise that the shipped model calls unlike its training speech."""
+    if results.held_out is None:
+        return _MISSING.format(command="held-out")
+    found = results.held_out["unlike"]
+    if not found:
+        return _CANNOT_TELL
+    shares = [[kind, f"{100 * share:.1f} %"] for kind, share in found.items()]
+    return _UNLIKE + _table([["", "marked"], *shares])
 
 
 def text_table(results: Results) -> str:

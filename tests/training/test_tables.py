@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
     }
     results = {
         "crossval": full,
-        "held-out": full | {"speech": told(0.6)},
+        "held-out": full | {"speech": told(0.6), "unlike": {"speech": 0.0172, "noise": 0.975}},
         "robustness": {
             "judged": FOLDS,
             "conditions": {
@@ -106,6 +106,15 @@ def test_the_page_says_whose_speakers_were_judged_in_noise(folder: Path) -> None
     path.write_text(json.dumps(found["conditions"]), "utf-8")
     with pytest.raises(TrainingError, match=r"robustness: does not say what was judged"):
         results(folder)
+
+
+def test_the_page_says_how_much_speech_and_how_much_noise_is_marked(folder: Path) -> None:
+    page = tables(results(folder))
+    assert "## Sounds that are no speech" in page
+    assert "| speech | 1.7 % |\n| noise | 97.5 % |" in page
+    path = folder / "held-out" / "held-out.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"unlike": {}}), "utf-8")
+    assert "The shipped model cannot tell them" in tables(results(folder))
 
 
 def test_without_folds_there_is_no_page(folder: Path) -> None:
