@@ -6,45 +6,49 @@ as they are heard beside the same sentences as they are written.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from tqdm import tqdm
 
 from stser_core.text import spoken_words
-from training.errors import TrainingError
 from training.misheard_sentences import heard_sentences
 from training.mishearing import counted_table
 from training.open_corpora import read_text
+from training.recogniser.evaluation import in_quiet_room
+from training.recogniser.synthesis import VOICES, Line, spoken
 from training.settings import OpenSettings
 from training.text_encoder import TextEncoder
 from training.transcripts import Recogniser, VoskModel
 
-VOICES: Final = ("slt", "rms", "awb", "kal16")
-"""Voices of flite, which take turns."""
+_TURNS: Final = tuple(
+    voice for side in ("train", "valid") for voice in VOICES[side] if voice.engine == "flite"
+)
+"""Voices of the most natural program, which take turns, each in its usual manner."""
 
 
-def recognised(sentences: Sequence[Sequence[str]], recogniser: Recogniser) -> Iterator[list[str]]:
-    """What is heard of each sentence, spoken by the voices in turn.
+def recognised(
+    sentences: Sequence[Sequence[str]], recogniser: Recogniser
+) -> Iterator[tuple[int, list[str]]]:
+    """What is heard of each sentence, spoken by the voices in turn in a quiet room.
+
+    Yields:
+        The sentence's place and the words; those that a voice leaves without sound are left out.
 
     Raises:
         TrainingError: flite is missing or fails, or Vosk cannot use its model.
     """
-    if shutil.which("flite") is None:
-        raise TrainingError("flite is not installed: apt-get install flite.")
-    with tempfile.TemporaryDirectory() as scratch:
-        wav = Path(scratch) / "spoken.wav"
-        for at, words in enumerate(tqdm(sentences, desc="sentences", mininterval=10)):
-            voice = VOICES[at % len(VOICES)]
-            command = ["flite", "-voice", voice, "-t", " ".join(words), "-o", str(wav)]
-            done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
-            if done.returncode:
-                raise TrainingError(f"flite failed: {done.stderr.decode(errors='replace').strip()}")
-            yield spoken_words(" ".join(word.word for word in recogniser.hear(wav)))
+    said = [Line(tuple(words), _TURNS[at % len(_TURNS)]) for at, words in enumerate(sentences)]
+    places: dict[Line, list[int]] = defaultdict(list)
+    for at, line in enumerate(said):
+        places[line].append(at)
+    rng = np.random.default_rng(0)
+    for line, samples in tqdm(spoken(said), "sentences", len(said), mininterval=10):
+        heard = recogniser.hear_samples(in_quiet_room(samples, rng))
+        yield places[line].pop(0), spoken_words(" ".join(word.word for word in heard))
 
 
 def count_confusions(

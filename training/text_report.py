@@ -25,8 +25,8 @@ _HEAD = """\
 
 Written by `stser-train words`. Sentences of each corpus' `dev.csv`, of which nothing was trained or
 validated on, lower-cased and without punctuation; then some of them, drawn at random, as written and
-as the recogniser hears them from synthetic voices. Sentences of which nothing was heard are left out
-of both. WA is the share of correct sentences, UA the mean recall over the four classes (balanced
+as the recogniser hears them from synthetic voices in a quiet room. Sentences of which nothing was heard are
+left out of both. WA is the share of correct sentences, UA the mean recall over the four classes (balanced
 accuracy), ECE the expected calibration error. TF-IDF: words and pairs with logistic regression,
 trained on the same corpus' `train.csv`, lower-cased and without punctuation, too.
 
@@ -57,7 +57,7 @@ def text_report(
         order = np.random.default_rng(settings.seed).permutation(len(tested))[:sentences]
         some = [tested[i] for i in sorted(order)]
         found = recognised([(u.text or "").split() for u in some], recogniser)
-        pairs = [(u, words) for u, words in zip(some, found, strict=True) if words]
+        pairs = [(some[place], words) for place, words in found if words]
         said = [u for u, _ in pairs]
         heard = [dataclasses.replace(u, text=" ".join(words)) for u, words in pairs]
         for name, rows in (("as written", tested), ("some, written", said), ("some, heard", heard)):

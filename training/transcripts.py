@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -154,11 +154,23 @@ class Recogniser:
             CorpusError: The audio cannot be decoded.
             TrainingError: Vosk cannot use the model.
         """
-        content = hashlib.sha256(audio.read_bytes()).hexdigest()
+        return self._known(
+            audio.read_bytes(), lambda: trim(load_audio(audio, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
+        )
+
+    def hear_samples(self, samples: NDArray[np.float32]) -> Heard:
+        """The words of an utterance, float32 ``(samples,)`` at 16 kHz, cut as the monitor cuts it.
+
+        Raises:
+            TrainingError: Vosk cannot use the model.
+        """
+        return self._known(samples.tobytes(), lambda: samples)
+
+    def _known(self, audio: bytes, samples: Callable[[], NDArray[np.float32]]) -> Heard:
+        content = hashlib.sha256(audio).hexdigest()
         if content not in self._heard:
-            samples = trim(load_audio(audio, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
             self._model = self._model or VoskModel(self._folder)
-            self._heard[content] = self._model.recognise(samples)
+            self._heard[content] = self._model.recognise(samples())
             self._memory.parent.mkdir(parents=True, exist_ok=True)
             line = [content, [dataclasses.astuple(word) for word in self._heard[content]]]
             with self._memory.open("a", encoding="utf-8") as file:

@@ -9,11 +9,24 @@ import pytest
 from tests.training.conftest import WORDS
 from training.cli import main
 from training.mishearing import Confusions
+from training.recognised import recognised
 from training.recogniser.synthesis import missing_packages
+from training.transcripts import Recogniser, embedded_model
 
 pytestmark = pytest.mark.skipif(
     bool(missing_packages()), reason=f"not installed: {' '.join(missing_packages())}"
 )
+
+
+def test_what_is_heard_is_of_the_sentence_that_was_said_even_where_one_has_no_sound(
+    tmp_path: Path,
+) -> None:
+    said = [["leave", "me", "alone"], [","], ["the", "train", "is", "here"], ["i", "miss", "you"]]
+    found = dict(recognised([*said, said[0]], Recogniser(embedded_model(), tmp_path)))
+    assert list(found) == [0, 2, 3, 4]
+    assert found[0] == found[4]
+    for place, word in ((0, "alone"), (2, "train"), (3, "you")):
+        assert word in found[place]
 
 
 def test_the_report_judges_sentences_as_written_and_as_heard(

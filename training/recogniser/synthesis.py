@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -104,23 +104,24 @@ class Line:
 
     words: Sentence
     voice: Voice
-    stretch: float
+    stretch: float = 1.0
     """Duration relative to the voice's usual; above 1 is slower."""
-    pitch: float
+    pitch: float = 1.0
     """Mean pitch relative to the voice's usual."""
-    liveliness: float
+    liveliness: float = 1.0
     """Spread of the pitch relative to the voice's usual."""
 
 
-def missing_packages() -> list[str]:
-    """Debian packages that the synthesis needs and this machine lacks."""
-    programs = [program for program in PROGRAMS if shutil.which(program) is None]
-    voices = [
-        package
-        for name, package in FESTIVAL_VOICES.items()
-        if not any(_FESTIVAL_FOLDER.glob(f"*/{name}"))
-    ]
-    return programs + voices
+def missing_packages(programs: Collection[str] = PROGRAMS) -> list[str]:
+    """Debian packages that these synthesisers need and this machine lacks."""
+    missing = [program for program in PROGRAMS if program in programs and not shutil.which(program)]
+    if "festival" in programs:
+        missing += [
+            package
+            for name, package in FESTIVAL_VOICES.items()
+            if not any(_FESTIVAL_FOLDER.glob(f"*/{name}"))
+        ]
+    return missing
 
 
 def chosen(
@@ -172,7 +173,7 @@ def spoken(said: Sequence[Line]) -> Iterator[tuple[Line, NDArray[np.float32]]]:
     Raises:
         TrainingError: A program is missing or fails.
     """
-    if missing := missing_packages():
+    if missing := missing_packages({line.voice.engine for line in said}):
         raise TrainingError(
             "Speech synthesis needs: sudo apt-get install -y --no-install-recommends "
             + " ".join(missing)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from training.recogniser.synthesis import VOICES, Line, Voice, chosen, lines, spoken
+from training.errors import TrainingError
+from training.recogniser.synthesis import (
+    VOICES,
+    Line,
+    Voice,
+    chosen,
+    lines,
+    missing_packages,
+    spoken,
+)
 
 POOL = [
     tuple(text.split()) for text in ("so are you", "so am i", "you are so so", "rare word", "no")
@@ -51,3 +62,20 @@ def test_each_program_says_the_words_and_slower_is_longer() -> None:
     for voice in voices:
         assert 0.4 < seconds[voice.engine, 1.0] < 1.6
         assert seconds[voice.engine, 1.4] > 1.15 * seconds[voice.engine, 1.0]
+
+
+def test_a_program_that_no_line_needs_may_be_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    flite = shutil.which("flite")
+    if flite is None:
+        pytest.skip("not installed: flite")
+    (tmp_path / "flite").symlink_to(flite)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert {"espeak-ng", "festival"} <= set(missing_packages())
+    assert missing_packages({"flite"}) == []
+    voices = Voice("flite", "slt", 172), Voice("espeak-ng", "en-us+m3")
+    said = [Line(("leave", "me", "alone"), voice) for voice in voices]
+    assert len(list(spoken(said[:1]))) == 1
+    with pytest.raises(TrainingError, match=r"needs: .* espeak-ng$"):
+        list(spoken(said))
