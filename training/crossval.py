@@ -118,8 +118,10 @@ def _run_all(
     settings: OpenSettings,
     teacher: VoiceTeacher,
 ) -> None:
-    for run in runs:
-        run_speech(run, speech, root, out, teacher)
+    left = [run for run in runs if not _speech_is_done(run, out)]
+    heard = teacher.heard(speech.utterances) if left else None
+    for run in left:
+        run_speech(run, speech, root, out, teacher, heard)
     text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
     for run in runs:
         run_pairs(run, speech, text, checkpoint, out)
@@ -196,26 +198,51 @@ def _without(corpus: str, settings: OpenSettings) -> OpenSettings:
     return dataclasses.replace(settings, speech=speech)
 
 
-def run_speech(run: Run, speech: SpeechData, root: Path, out: Path, teacher: VoiceTeacher) -> None:
+def run_speech(
+    run: Run,
+    speech: SpeechData,
+    root: Path,
+    out: Path,
+    teacher: VoiceTeacher,
+    heard: NDArray[np.float32] | None = None,
+) -> None:
     """Train one speech branch and keep it with what it says of validation and test, unless it is there.
 
     ``NAME.safetensors`` holds the weights, ``NAME.npz`` logits in the order of the fold: ``test``
     ``(heard, utterances, classes)`` for :data:`HEARD`, ``neutral`` ``(utterances, classes)`` after
     :data:`NEUTRAL_HEARD` neutral ones, ``validation`` ``(utterances, classes)``.
+
+    Args:
+        run: Which speakers, and how.
+        speech: All utterances.
+        root: Folder of the noise.
+        out: Folder of the results.
+        teacher: Of the branch.
+        heard: What it heard of ``speech``, where that has been read; else it is read now.
+
+    Raises:
+        TrainingError: What the teacher left cannot be used.
     """
     out.mkdir(parents=True, exist_ok=True)
-    weights = (out / run.name).with_suffix(".safetensors")
-    if (out / run.name).with_suffix(".npz").is_file():
+    if _speech_is_done(run, out):
         return
     torch.manual_seed(run.settings.seed)
     model = StserModel(run.settings.sizes)
     teacher.start(model.smodel)
-    heard = teacher.heard(speech.utterances)
+    if heard is None:
+        heard = teacher.heard(speech.utterances)
     prior = fit_speech(model, speech, run.fold, root, run.settings, heard)
-    save_model(nn.ModuleList([model.smodel, model.speech]), str(weights))
+    save_model(
+        nn.ModuleList([model.smodel, model.speech]),
+        str((out / run.name).with_suffix(".safetensors")),
+    )
     score_run(model, prior, run, speech, out)
     scales = of_validation([run], speech, out)
     logger.info("%s: %s", run.name, speech_figures([run], scales, speech, out))
+
+
+def _speech_is_done(run: Run, out: Path) -> bool:
+    return (out / run.name).with_suffix(".npz").is_file()
 
 
 def score_run(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +14,23 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
+from config.loader import load
 from stser_core.fusion import StserModel
 from stser_core.labels import EMOTIONS
 from tests.training.conftest import tone
 from tests.training.test_loop import SIZES
 from training.cli import main
 from training.corpora import read_manifest
+from training.crossval import crossval, crossval_runs, run_speech
 from training.errors import TrainingError
 from training.hear import WhisperEar
 from training.hearing import read_hearing, write_hearing
 from training.lesson import Lesson, SpeechTargets, prepare
 from training.loop import train_speech
-from training.settings import LessonSettings, SpeechTrainingSettings
+from training.open_corpora import read_speech
+from training.settings import LessonSettings, OpenSettings, SpeechTrainingSettings
 from training.utterance import Utterance
+from training.voice_teacher import VoiceTeacher
 
 LESSON = """
 [lesson]
@@ -128,6 +134,34 @@ def test_fit_and_crossval_learn_from_what_was_heard(
         np.load(tmp_path / name / "speech-1.npz")["test"] for name in ("runs", "without")
     )
     assert not np.array_equal(taught, plain)
+
+
+class ReadOnce(VoiceTeacher):
+    """Whose file is gone after it has been read."""
+
+    def heard(self, utterances: Sequence[Utterance]) -> NDArray[np.float32] | None:
+        values = super().heard(utterances)
+        if self.hearing is not None:
+            self.hearing.unlink()
+        return values
+
+
+def test_what_was_heard_is_read_once_for_all_folds_and_not_at_all_where_they_are_done(
+    heard: Path, config: Path, root: Path, albert: Path, tmp_path: Path
+) -> None:
+    flags = ["--config", config, "--root", root, "--cache", tmp_path, "--albert", albert]
+    assert main(["fit", *map(str, flags), "--out", str(tmp_path / "new")]) == 0
+    settings, out = load(config, OpenSettings), tmp_path / "runs"
+    teacher = ReadOnce(hearing=Path(shutil.copy(heard, tmp_path)))
+    figures = crossval(root, tmp_path, tmp_path / "new", out, settings, teacher)
+    assert crossval(root, tmp_path, tmp_path / "new", out, settings, teacher) == figures
+    speech = read_speech(root, settings, tmp_path)
+    run = crossval_runs(speech, settings)[0]
+    (out / "speech-1.npz").unlink()
+    with pytest.raises(TrainingError, match="what a teacher heard cannot be read"):
+        run_speech(run, speech, root, out, teacher)
+    run_speech(run, speech, root, out, VoiceTeacher(hearing=heard))
+    assert crossval(root, tmp_path, tmp_path / "new", out, settings, teacher) == figures
 
 
 def test_what_cannot_teach_is_refused_by_name(
