@@ -6,6 +6,7 @@ import textwrap
 from typing import Any
 
 from bench import cost, overhead
+from bench.capacity import RULE
 from bench.goals import goals
 
 Figures = dict[str, Any]
@@ -217,8 +218,8 @@ def _streams(section: Figures) -> list[str]:
         "",
         *_prose(
             "Each plays the recording from another place in it, in real time. Milliseconds from the moment "
-            "at which a pause had lasted long enough to the event, whatever the stream was heard late "
-            "included; below 50 at the 95th percentile, and no utterance without its words, it holds."
+            f"at which a pause had lasted long enough to the event. {RULE} Rule and search are those of "
+            "[load.md](load.md), too, where the audio comes through the capture."
         ),
         *_table(["streams", "", "p50", "p95", "p99", "cores", "memory, MB", "holds"], rows),
         f"![Streams]({PICTURES}-streams.png)",

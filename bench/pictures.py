@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import cost, overhead
-from bench.streams import LIMIT_MS
+from bench.capacity import LIMIT_MS
 
 Figures = dict[str, Any]
 COLOURS = {overhead.WITHOUT_ASR: "#1b6ca8", overhead.WITH_ASR: "#c2571a"}

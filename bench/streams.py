@@ -3,8 +3,8 @@
     python -m bench.streams --streams 50 [--asr] [--seconds 20]
 
 runs one trial and prints it as JSON. Each stream plays the bundled recording from another place in it, in real time.
-A trial holds where the 95th percentile of the time between the moment at which a pause had lasted long enough
-and the utterance's event stays below the limit; that time holds whatever the stream was heard late, too.
+When it holds, and how the largest number that does is searched, is told in :mod:`bench.capacity`; times are by a clock
+outside the monitor.
 """
 
 from __future__ import annotations
@@ -16,25 +16,19 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Final
 
 import numpy as np
 
 from bench.audio import recording
+from bench.capacity import counts, holds, search
 from bench.program import resident_mb
 from bench.realtime import Stopwatch, live_pipeline
 from config.loader import build
 from monitor.cli import leave_what_is_loaded
-from monitor.events import SAMPLE_RATE_HZ, UtteranceEmotion
+from monitor.events import SAMPLE_RATE_HZ
 from monitor.settings import MonitorSettings
 from tests.support.realtime import InRealTime
-
-LIMIT_MS: Final = 50.0
-WARM_UP_S: Final = 3.0
-"""Utterances that end earlier are not counted: the first calls of everything fall there."""
-MOST: Final = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +37,7 @@ class Trial:
 
     streams: int
     utterances: int
+    """That the times are of."""
     p50_ms: float
     p95_ms: float
     p99_ms: float
@@ -54,7 +49,8 @@ class Trial:
 
     @property
     def holds(self) -> bool:
-        return self.utterances > 0 and self.p95_ms < LIMIT_MS and not self.without_words
+        """By :data:`bench.capacity.RULE`; these streams wait for who is late, and lose nothing."""
+        return holds(counted=self.utterances, p95_ms=self.p95_ms, without_words=self.without_words)
 
 
 def run(n_streams: int, *, asr: bool, seconds: float) -> Trial:
@@ -88,7 +84,7 @@ def run(n_streams: int, *, asr: bool, seconds: float) -> Trial:
     late = [
         1000 * (at_s - began[source] - utterance.segment.closed_at / SAMPLE_RATE_HZ)
         for at_s, source, utterance in stopwatch.judged
-        if _counts(utterance)
+        if counts(utterance.segment)
     ]
     p50, p95, p99 = np.percentile(late or [0.0], [50, 95, 99]).tolist()
     return Trial(
@@ -101,11 +97,6 @@ def run(n_streams: int, *, asr: bool, seconds: float) -> Trial:
         memory_mb=round(resident_mb(os.getpid()), 1),
         without_words=sum(asr and u.transcript is None for _, _, u in stopwatch.judged),
     )
-
-
-def _counts(utterance: UtteranceEmotion) -> bool:
-    segment = utterance.segment
-    return segment.reason == "silence" and segment.closed_at > WARM_UP_S * SAMPLE_RATE_HZ
 
 
 def trial(n_streams: int, *, asr: bool, seconds: float) -> Trial:
@@ -124,36 +115,7 @@ def trial(n_streams: int, *, asr: bool, seconds: float) -> Trial:
 
 def most(*, asr: bool, seconds: float, first: int) -> list[Trial]:
     """Trials around the largest number of streams that holds, in order of their number."""
-    trials: dict[int, Trial] = {}
-
-    def holds(count: int) -> bool:
-        trials[count] = trial(count, asr=asr, seconds=seconds)
-        return trials[count].holds
-
-    largest(holds, first)
-    return [trials[count] for count in sorted(trials)]
-
-
-def largest(
-    holds: Callable[[int], bool], first: int, limit: int = MOST, precision: float = 0.1
-) -> int:
-    """The largest number that holds: doubled until one does not, then halving the distance.
-
-    Args:
-        holds: Holds for small numbers and not for large ones.
-        first: To begin with.
-        limit: None larger is tried.
-        precision: The search ends where the number is known so well, as a share of it.
-    """
-    good, bad = 0, min(first, limit)
-    while holds(bad):
-        good, bad = bad, min(2 * bad, limit)
-        if good == limit:
-            return good
-    while bad - good > max(1, precision * bad):
-        middle = (good + bad) // 2
-        good, bad = (middle, bad) if holds(middle) else (good, middle)
-    return good
+    return [*search(lambda count: trial(count, asr=asr, seconds=seconds), first).values()]
 
 
 def main() -> None:

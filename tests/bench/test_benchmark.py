@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from bench import cost, overhead, peers
+from bench.capacity import RULE
 from bench.goals import goals
 from bench.overhead import Memory
 from bench.page import page
 from bench.pictures import draw
-from bench.streams import largest
 from bench.timing import in_turns
 
 ROOT = Path(__file__).parents[2]
@@ -92,21 +92,10 @@ def test_the_page_tells_of_what_was_measured_and_of_nothing_else(tmp_path: Path)
     text = page(figures(ours_ms=3.0))
     assert "## Memory" in text
     assert "## Start-up" not in text
+    assert RULE in " ".join(text.split())
     pictures = draw(figures(ours_ms=3.0), tmp_path)
     assert all(f"({Path('../images') / picture.name})" in text for picture in pictures)
     assert all(picture.stat().st_size > 1_000 for picture in pictures)
-
-
-@pytest.mark.parametrize("limit", [1, 7, 16, 100, 237])
-def test_the_largest_number_that_holds_is_found_as_precisely_as_asked(limit: int) -> None:
-    found = largest(lambda count: count <= limit, first=4, precision=0.05)
-    assert limit - max(1, 0.06 * limit) <= found <= limit
-
-
-def test_a_number_that_nothing_stops_ends_the_search_at_its_limit() -> None:
-    tried: list[int] = []
-    assert largest(lambda count: not tried.append(count), first=8, limit=100) == 100
-    assert tried == [8, 16, 32, 64, 100]
 
 
 def test_memory_grows_by_what_its_end_lies_above_its_middle() -> None:
