@@ -7,7 +7,6 @@ numbering goes on where it stopped, even after ``kill -9``. SQLite in WAL mode; 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sqlite3
@@ -17,26 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from monitor.errors import UsageError
 from monitor.events import WireEvent
-from monitor.publish.journal_file import (
-    COPIED,
-    UNREADABLE,
-    JournalInUseError,
-    checkpoint,
-    copy,
-    damaged,
-    in_memory,
-    locked,
-    opened,
-)
+from monitor.publish.journal_file import UNREADABLE, damaged
+from monitor.publish.journal_storage import JournalStorage
 from monitor.publish.outbox import Lost, Message
 
 logger = logging.getLogger(__name__)
 
 _EXPIRE_EVERY: Final = 64
 _CHECKPOINT_EVERY: Final = 256
-_TRY_DISK_AGAIN_S: Final = 30.0
 _CLOCK_WAS_SET_S: Final = 60.0
 """By more than it drifts between two looks."""
 
@@ -93,19 +81,12 @@ class Journal:
         *,
         required: bool = True,
     ) -> None:
-        self._path = path
-        self._required = required
-        self._node = node
+        self._storage = JournalStorage(path, node, ticks, required=required)
         self._settings = settings
         self._clock = clock
         self._ticks = ticks
         self._ahead_s = clock() - ticks()
         """Of the clock, which somebody may set, before the ticks, which nobody can."""
-        self._lock: int | None = None
-        self._disk: sqlite3.Connection | None = None
-        self._failed_at: float | None = None
-        """When the disk failed last; None while it works."""
-        self._checkpoint: asyncio.Task[None] | None = None
         self._sources: dict[str, _Source] = {}
         self._appended = 0
 
@@ -122,51 +103,37 @@ class Journal:
     @property
     def durable(self) -> bool:
         """Whether events survive the process."""
-        return self._disk is not None and self._failed_at is None
+        return self._storage.durable
 
     @property
     def failing(self) -> bool:
         """Whether events that should survive the process are kept in memory only."""
-        return self._path is not None and not self.durable
+        return self._storage.path is not None and not self.durable
 
     async def __aenter__(self) -> Self:
-        if self._path is not None:
-            self._open(self._path)
-        self._database = self._disk or in_memory(self._node)
+        self._storage.open()
         try:
-            self._sources = _read_sources(self._database)
+            self._sources = _read_sources(self._storage.database)
         except (*UNREADABLE, ValueError, TypeError) as error:
-            assert self._path is not None
+            assert self._storage.path is not None
             await self.__aexit__(None, None, None)
-            raise damaged(self._path, error) from error
+            raise damaged(self._storage.path, error) from error
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self._checkpoint is not None:
-            await asyncio.wait([self._checkpoint])
-        if self._failed_at is not None:
-            self._return_to_disk()
-        self._database.close()
-        if self._disk is not None and self._disk is not self._database:
-            self._disk.close()
-        if self._lock is not None:
-            os.close(self._lock)
+        await self._storage.close()
 
     def append(self, event: WireEvent) -> None:
         """Keep an event. Returns when it would survive the process."""
-        if self._failed_at is not None and self._ticks() - self._failed_at > _TRY_DISK_AGAIN_S:
-            self._return_to_disk()
-        try:
-            self._insert(event)
-        except sqlite3.Error as error:
-            self._leave_disk(error)
-            self._insert(event)
-        self._sources[event.source].newest = event.sequence
+        self._storage.try_disk_again()
+        known = self._storage.write(lambda database: self._insert(event, database))
+        known.newest = event.sequence
+        self._sources[event.source] = known
         self._appended += 1
         if self._appended % _EXPIRE_EVERY == 0:
             self._expire()
-        if self._appended % _CHECKPOINT_EVERY == 0 and self.durable:
-            self._start_checkpoint()
+        if self._appended % _CHECKPOINT_EVERY == 0:
+            self._storage.start_checkpoint()
 
     def after(self, source: str, sequence: int, limit: int = 100) -> list[Message | Lost]:
         """What came after an event, oldest first, with what is no longer kept in its place.
@@ -194,17 +161,17 @@ class Journal:
     def _select(
         self, columns: str, source: str, condition: str, *values: float
     ) -> list[tuple[Any, ...]]:
-        """Of a source's events: from the disk, then what is only in memory. A disk that is full can be read."""
+        """Of a source's events, wherever they lie."""
         rows: list[tuple[Any, ...]] = []
         known = self._sources.get(source)
         if known is None:
             return rows
         query = f"SELECT {columns} FROM events WHERE source = ? AND {condition}"  # nosec B608 # noqa: S608
-        for database in dict.fromkeys(filter(None, (self._disk, self._database))):
+        for database in self._storage.readable:
             try:
                 rows += database.execute(query, (known.id, *values)).fetchall()
             except UNREADABLE as error:
-                logger.error("the journal %s cannot be read: %s", self._path, error)
+                logger.error("the journal %s cannot be read: %s", self._storage.path, error)
         return rows
 
     def at_that_time(self, source: str, known: Mapping[str, int]) -> int:
@@ -230,11 +197,11 @@ class Journal:
     def register(self, consumer: str) -> None:
         """Remember from now on what a consumer has had. One that is new has no need of what was before."""
         try:
-            with self._database:
-                if self._database.execute(
+            with self._storage.database:
+                if self._storage.database.execute(
                     "INSERT OR IGNORE INTO consumers VALUES (?)", (consumer,)
                 ).rowcount:
-                    self._database.executemany(
+                    self._storage.database.executemany(
                         "INSERT INTO delivered VALUES (?, ?, ?)",
                         [(consumer, known.id, known.newest) for known in self._sources.values()],
                     )
@@ -246,7 +213,7 @@ class Journal:
         known = self._sources.get(source)
         if known is None:
             return 0
-        row = self._database.execute(
+        row = self._storage.database.execute(
             "SELECT sequence FROM delivered WHERE consumer = ? AND source = ?",
             (consumer, known.id),
         ).fetchone()
@@ -254,24 +221,18 @@ class Journal:
 
     def set_delivered(self, consumer: str, source: str, sequence: int) -> None:
         """A consumer has had everything of a source up to this event."""
-        try:
-            self._note_delivered(consumer, source, sequence)
-        except sqlite3.Error as error:
-            # In memory, or the consumer would get the same events again and again.
-            self._leave_disk(error)
-            self._note_delivered(consumer, source, sequence)
-
-    def _note_delivered(self, consumer: str, source: str, sequence: int) -> None:
-        with self._database:
-            self._database.execute(
+        # In memory where the disk fails, or the consumer would get the same events again and again.
+        self._storage.write(
+            lambda database: database.execute(
                 "INSERT OR REPLACE INTO delivered VALUES (?, ?, ?)",
                 (consumer, self._sources[source].id, sequence),
             )
+        )
 
     def waiting(self) -> dict[str, int]:
         """Events that each consumer that reads from here has not had yet."""
         try:
-            rows = self._database.execute("SELECT name FROM consumers").fetchall()
+            rows = self._storage.database.execute("SELECT name FROM consumers").fetchall()
             return {
                 str(consumer): sum(
                     known.newest - self.delivered_to(consumer, source)
@@ -282,48 +243,30 @@ class Journal:
         except sqlite3.Error:
             return {}
 
-    def _open(self, path: Path) -> None:
-        try:
-            self._lock = locked(path)
-        except JournalInUseError as error:
-            if self._required:
-                raise
-            logger.warning("%s Until then its events are kept in memory only.", error)
-            return
-        try:
-            self._disk = opened(path, self._node)
-        except UsageError:
-            os.close(self._lock)
-            raise
-
-    def _insert(self, event: WireEvent) -> None:
+    def _insert(self, event: WireEvent, database: sqlite3.Connection) -> _Source:
         known = self._sources.get(event.source)
-        with self._database:
-            if known is None:
-                known = self._add_source(event.source)
-            self._database.execute(
-                "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
-                (known.id, event.sequence, self._clock(), event.kind, event.body),
-            )
-        self._sources[event.source] = known
-
-    def _add_source(self, name: str) -> _Source:
-        row = self._database.execute("INSERT INTO sources VALUES (NULL, ?, 0)", (name,))
-        assert row.lastrowid is not None
-        return _Source(row.lastrowid, 0)
+        if known is None:
+            row = database.execute("INSERT INTO sources VALUES (NULL, ?, 0)", (event.source,))
+            assert row.lastrowid is not None
+            known = _Source(row.lastrowid, 0)
+        database.execute(
+            "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
+            (known.id, event.sequence, self._clock(), event.kind, event.body),
+        )
+        return known
 
     def _expire(self) -> None:
         """Delete what is too old or too much; the numbering stays."""
         settings = self._settings
         before = self._clock() - settings.max_age_h * 3_600
         try:
-            with self._database:
+            with self._storage.database:
                 self._follow_clock()
-                self._database.executemany(
+                self._storage.database.executemany(
                     "UPDATE sources SET newest = ? WHERE id = ?",
                     [(known.newest, known.id) for known in self._sources.values()],
                 )
-                self._database.execute(
+                self._storage.database.execute(
                     # Rows lie in the order of time: the search ends at the first that stays.
                     "DELETE FROM events WHERE rowid < max("
                     "coalesce((SELECT rowid FROM events WHERE at >= ? ORDER BY rowid LIMIT 1), "
@@ -340,47 +283,8 @@ class Journal:
         step_s = ahead_s - self._ahead_s
         if abs(step_s) > _CLOCK_WAS_SET_S:
             logger.info("the clock was set by %+.0f s; the journal follows", step_s)
-            self._database.execute("UPDATE events SET at = at + ?", (step_s,))
+            self._storage.database.execute("UPDATE events SET at = at + ?", (step_s,))
         self._ahead_s = ahead_s
-
-    # --- the disk ------------------------------------------------------------------------------
-
-    def _leave_disk(self, error: sqlite3.Error) -> None:
-        if self._database is not self._disk or self._disk is None:
-            raise error
-        logger.error(
-            "the journal %s cannot be written (%s): events are kept in memory until it can, and would not "
-            "survive a restart. Make room on the disk, or name another file with --journal.",
-            self._path,
-            error,
-        )
-        self._failed_at = self._ticks()
-        self._database = in_memory(self._node)
-        with self._database:
-            for table in ("sources", "consumers", "delivered"):
-                copy(table, self._disk, self._database)
-
-    def _return_to_disk(self) -> None:
-        assert self._disk is not None
-        memory = self._database
-        try:
-            with self._disk:
-                for table in COPIED:
-                    copy(table, memory, self._disk)
-        except sqlite3.Error:
-            self._failed_at = self._ticks()
-            return
-        memory.close()
-        self._database, self._failed_at = self._disk, None
-        logger.warning("the journal %s can be written again", self._path)
-
-    def _start_checkpoint(self) -> None:
-        """Move the write-ahead log into the file on another thread: it waits for the disk."""
-        assert self._path is not None
-        if self._checkpoint is None or self._checkpoint.done():
-            self._checkpoint = asyncio.get_running_loop().create_task(
-                asyncio.to_thread(checkpoint, self._path)
-            )
 
 
 def journal_path(node: str, stream: str) -> Path:
