@@ -154,7 +154,7 @@ def parser() -> argparse.ArgumentParser:
         "--results",
         type=Path,
         default=Path("runs"),
-        help="folder of the results of crossval, left-out, robustness and baseline (default: runs)",
+        help="folder of the results of crossval, left-out, held-out, robustness and baseline (default: runs)",
     )
     tables.add_argument(
         "--docs",
