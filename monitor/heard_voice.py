@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.errors import UsageError
-from stser_core.adaptation import HeardSpeech, LogMelStatistics, VoiceStatistics
+from stser_core.adaptation import Average, HeardSpeech
 from stser_core.features import LogMelSettings
 
 logger = logging.getLogger(__name__)
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,18 +92,14 @@ class VoiceFile:
             logger.warning("the voice heard so far cannot be kept in %s: %s", self._path, error)
 
 
-def _written(log_mel: LogMelStatistics, voice: VoiceStatistics | None, origin: Origin) -> str:
+def _written(log_mel: Average, voice: Average | None, origin: Origin) -> str:
     return json.dumps(
         {
             "version": VERSION,
             "front_end": repr(origin.front_end),
-            "log_mel": {
-                "count": log_mel.count,
-                "mean": log_mel.mean.tolist(),
-                "squares": log_mel.squares.tolist(),
-            },
+            "log_mel": _tree(log_mel),
             "weights": origin.weights,
-            "voice": None if voice is None else {"count": voice.count, "mean": voice.mean.tolist()},
+            "voice": None if voice is None else _tree(voice),
         }
     )
 
@@ -112,25 +108,22 @@ def _parsed(text: str, origin: Origin) -> HeardSpeech:
     tree = json.loads(text)
     if (tree["version"], tree["front_end"]) != (VERSION, repr(origin.front_end)):
         raise ValueError("made by another version or front end")
-    n_mels = origin.front_end.n_mels
-    frames = tree["log_mel"]
-    log_mel = LogMelStatistics(
-        _count(frames), _numbers(frames["mean"], n_mels), _numbers(frames["squares"], n_mels)
-    )
-    if log_mel.squares.min() < 0:
-        raise ValueError("squares below 0")
+    log_mel = _average(tree["log_mel"], origin.front_end.n_mels)
     said = tree["voice"]
     if said is None or tree["weights"] != origin.weights:
         return HeardSpeech(log_mel)
-    mean = _numbers(said["mean"], origin.representation_size)
-    return HeardSpeech(log_mel, VoiceStatistics(_count(said), mean))
+    return HeardSpeech(log_mel, _average(said, origin.representation_size))
 
 
-def _count(tree: dict[str, object]) -> float:
+def _tree(average: Average) -> dict[str, object]:
+    return {"count": average.count, "mean": average.mean.tolist()}
+
+
+def _average(tree: dict[str, object], size: int) -> Average:
     count = float(_numbers([tree["count"]], 1)[0])
     if count <= 0:
         raise ValueError("nothing was counted")
-    return count
+    return Average(count, _numbers(tree["mean"], size))
 
 
 def _numbers(values: object, size: int) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from monitor.events import SAMPLE_RATE_HZ, ModelId, Samples
 from monitor.heard_voice import Origin, VoiceFile
 from monitor.worker import NativeWorker
-from stser_core.adaptation import HeardSpeech, VoiceStatistics
+from stser_core.adaptation import Average, HeardSpeech
 from stser_core.ensemble import Request, Stser, Verdict
 from stser_core.features import LogMelStream
 
@@ -229,7 +229,7 @@ class StreamInference:
         self._keep()
         return segment
 
-    def judged(self, voice: VoiceStatistics | None) -> None:
+    def judged(self, voice: Average | None) -> None:
         """The voice is known of all segments that were closed."""
         self._heard = replace(self._heard, voice=voice)
         self._keep()

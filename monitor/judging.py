@@ -31,7 +31,7 @@ from monitor.ports import Transcriber
 from monitor.provisional import ProvisionalSchedule, ProvisionalSettings
 from monitor.segmenter import Segmenter
 from monitor.shedding import Shedding
-from stser_core.adaptation import HeardSpeech, VoiceStatistics
+from stser_core.adaptation import Average, HeardSpeech
 from stser_core.ensemble import Verdict
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Findings:
     """Why there are no words; empty where there are, or nobody asked for them."""
     ensemble_trouble: str
     """Why there is no verdict; empty where there is."""
-    voice: VoiceStatistics | None
+    voice: Average | None
     """Of the stream, this segment with it."""
     heard_s: float
     """``time.perf_counter()`` when the words were known."""
@@ -302,7 +302,7 @@ class Judging:
         judged_s = time.perf_counter()
         if self._live:
             self._shedding.note(judged_s - heard_s, judged_s)
-        voice = before.judged(verdict.representation).voice
+        voice = before.judged(verdict.voice).voice
         return Findings(verdict, transcript, wordless, trouble, voice, heard_s, judged_s)
 
 

@@ -1,10 +1,11 @@
 """Speaker and channel adaptation: log-mel normalised by what the stream has been heard to say.
 
 Knowing a speaker's own average spectrum is worth more than any model (docs/results), but a live
-monitor knows nothing at the first utterance. So the mean and deviation of each mel bin are
-estimated from all speech of the stream up to and including the utterance, and shrunk towards the
-training corpora by pseudo-counts: the less was heard, the more the prior counts. Training
-simulates the same.
+monitor knows nothing at the first utterance. So the spectrum, the mean of each mel bin around the
+level, is estimated from all speech of the stream up to and including the utterance, and shrunk
+towards the training corpora by pseudo-counts: the less was heard, the more the prior counts. Level
+and deviation are those of the utterance alone: of others they tell the mood more than the voice.
+Training simulates the same.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ class AdaptationSettings:
     """
 
     level_frames: float = 20.0
-    """For the mean over all bins: gain and distance of a microphone say nothing about emotion."""
+    """For the mean over all bins, of the utterance itself: gain and distance of a microphone say nothing
+    about emotion."""
     shape_frames: float = 100.0
     """For each bin's mean around that level: the speaker's and the room's spectrum."""
     deviation_frames: float = 400.0
-    """For each bin's deviation, which needs more frames to be known."""
+    """For each bin's deviation, of the utterance itself; it needs more frames to be known."""
     voice_utterances: float = 3.0
-    """In utterances: for the mean of the representations, where the smodel is ``centred``."""
+    """In utterances: for the mean of what they tell of the voice, where the smodel is ``centred``."""
 
     def __post_init__(self) -> None:
         for name in ("level_frames", "shape_frames", "deviation_frames", "voice_utterances"):
@@ -109,61 +111,84 @@ class LogMelStatistics:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class VoiceStatistics:
-    """How many utterances were heard, and the mean of their speech representations."""
+class Average:
+    """How many were heard, and their mean: of log-mel frames, or of what utterances tell of a voice."""
 
     count: float
-    """At most :data:`HEARD_UTTERANCES`."""
+    """A fraction after :meth:`capped`."""
     mean: NDArray[np.float64]
-    """``(representation,)``."""
+    """``(values,)``; zeros where nothing was heard."""
 
-    def after(self, representation: NDArray[np.floating]) -> VoiceStatistics:
-        """With one more utterance's representation ``(representation,)``; old ones fade."""
-        count = min(self.count, HEARD_UTTERANCES - 1) + 1
-        return VoiceStatistics(count, self.mean + (representation - self.mean) / count)
+    @classmethod
+    def of(cls, rows: NDArray[np.floating]) -> Self:
+        """Of ``(count, values)``."""
+        if len(rows) == 0:
+            return cls(0.0, np.zeros(rows.shape[1]))
+        return cls(float(len(rows)), rows.mean(axis=0, dtype=np.float64))
 
-    def offset(self, settings: AdaptationSettings) -> NDArray[np.float32]:
-        """What the voice adds to a representation, as far as it is known: ``(representation,)``.
+    def merge(self, other: Average) -> Average:
+        """That of both together."""
+        if len(self.mean) != len(other.mean):
+            raise ShapeError(
+                f"cannot merge averages of {len(self.mean)} and {len(other.mean)} values."
+            )
+        count = self.count + other.count
+        share = other.count / count if count > 0 else 0.0
+        return Average(count, self.mean + (other.mean - self.mean) * share)
 
-        The mean over training speech is 0, so that where little was heard nothing is taken off.
-        """
-        return (self.mean * _weight(self.count, settings.voice_utterances)).astype(np.float32)
+    def capped(self, count: float) -> Average:
+        """The same mean, known from at most ``count``: old evidence fades."""
+        return Average(min(self.count, count), self.mean)
+
+
+def voice_offset(voice: Average, settings: AdaptationSettings) -> NDArray[np.float32]:
+    """What a voice adds to a representation, as far as it is known: ``(representation,)``.
+
+    The mean over training speech is 0, so that where little was heard nothing is taken off.
+
+    Args:
+        voice: Of what utterances tell of it: their speech representations, less what their emotions add
+            (:meth:`stser_core.fusion.StserModel.voice`).
+        settings: How fast it is believed.
+    """
+    return (voice.mean * _weight(voice.count, settings.voice_utterances)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeardSpeech:
     """All that a stream remembers of what was said: two averages, no words."""
 
-    log_mel: LogMelStatistics | None = None
-    """None where nothing was heard."""
-    voice: VoiceStatistics | None = None
-    """Of the utterances that were judged; None where there were none."""
+    log_mel: Average | None = None
+    """Of frames; None where nothing was heard."""
+    voice: Average | None = None
+    """Of what utterances that were judged tell of it; None where there were none."""
 
     def after(self, log_mel: LogMel) -> HeardSpeech:
         """With the frames ``(time, mels)`` of one more utterance; old ones fade."""
-        new = LogMelStatistics.of(log_mel)
+        new = Average.of(log_mel)
         merged = new if self.log_mel is None else self.log_mel.merge(new)
         return HeardSpeech(merged.capped(HEARD_FRAMES), self.voice)
 
-    def judged(self, representation: NDArray[np.floating] | None) -> HeardSpeech:
-        """With one more utterance's representation ``(representation,)``; None changes nothing."""
-        if representation is None:
+    def judged(self, told: NDArray[np.floating] | None) -> HeardSpeech:
+        """With what one more utterance tells of the voice, ``(representation,)``; None changes nothing."""
+        if told is None:
             return self
-        known = self.voice or VoiceStatistics(0.0, np.zeros(len(representation)))
-        return HeardSpeech(self.log_mel, known.after(representation))
+        new = Average.of(told[None])
+        merged = new if self.voice is None else self.voice.capped(HEARD_UTTERANCES - 1).merge(new)
+        return HeardSpeech(self.log_mel, merged)
 
 
 def normalise(
     log_mel: LogMel,
-    heard: LogMelStatistics | None,
+    heard: Average | None,
     prior: LogMelStatistics,
     settings: AdaptationSettings,
 ) -> LogMel:
-    """Give each mel bin roughly zero mean and unit deviation over the speaker's speech.
+    """Give each mel bin roughly the mean of the speaker's speech as zero, and unit deviation.
 
     Args:
         log_mel: Speech frames of one utterance, float32 ``(time, mels)``.
-        heard: Speech of the stream before this utterance; None where there was none.
+        heard: Frames of the stream before this utterance; None where there were none.
         prior: Speech of the training corpora.
         settings: How fast evidence replaces the prior.
 
@@ -173,20 +198,19 @@ def normalise(
     Raises:
         ShapeError: If the numbers of mels differ.
     """
-    evidence = LogMelStatistics.of(log_mel)
-    if heard is not None:
-        evidence = heard.merge(evidence)
-    if evidence.n_mels != prior.n_mels:
-        raise ShapeError(f"log_mel has {evidence.n_mels} mels, the prior {prior.n_mels}.")
-    offset = evidence.mean - prior.mean
-    level = offset.mean()
+    own = LogMelStatistics.of(log_mel)
+    known = Average(own.count, own.mean)
+    known = known if heard is None else heard.merge(known)
+    if own.n_mels != prior.n_mels:
+        raise ShapeError(f"log_mel has {own.n_mels} mels, the prior {prior.n_mels}.")
+    shape = known.mean - prior.mean
     mean = (
         prior.mean
-        + level * _weight(evidence.count, settings.level_frames)
-        + (offset - level) * _weight(evidence.count, settings.shape_frames)
+        + (own.mean - prior.mean).mean() * _weight(own.count, settings.level_frames)
+        + (shape - shape.mean()) * _weight(known.count, settings.shape_frames)
     )
-    trust = _weight(evidence.count, settings.deviation_frames)
-    variance = trust * evidence.variance + (1 - trust) * prior.variance
+    trust = _weight(own.count, settings.deviation_frames)
+    variance = trust * own.variance + (1 - trust) * prior.variance
     scale = 1 / np.sqrt(np.maximum(variance, _LEAST_DEVIATION**2))
     normalised: LogMel = log_mel * scale.astype(np.float32) - (mean * scale).astype(np.float32)
     return normalised

@@ -31,7 +31,7 @@ from stser_core.labels import EMOTIONS
 from stser_core.novelty import Novelty
 from stser_core.sizes import StserSettings
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Version of the layout above. Another one is refused, not guessed at."""
 
 MANIFEST: Final = "manifest.json"

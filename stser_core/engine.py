@@ -32,6 +32,8 @@ class SpeechScores:
     """Of the speech classifier, ``(batch, classes)``, not calibrated."""
     attention: Floats
     """Share of each pooled frame, ``(batch, pooled_time)``; 0 in the padding."""
+    voice: Floats
+    """What the utterance tells of its voice, ``(batch, speech)``: its representation less its emotion."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

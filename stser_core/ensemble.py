@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stser_core.adaptation import HeardSpeech, LogMelStatistics, normalise
+from stser_core.adaptation import HeardSpeech, LogMelStatistics, normalise, voice_offset
 from stser_core.checkpoint import TOKENIZER, Manifest, ModelId, read_manifest
 from stser_core.engine import Engine, OnnxEngine, SpeechScores, TextScores
 from stser_core.explain import SALIENCE_HOP_MS, Salience, speech_salience
@@ -44,8 +44,8 @@ class Verdict:
     agreement: float
     """1 minus the Jensen-Shannon divergence of the classifiers that spoke, 0 to 1."""
     salience: Salience
-    representation: NDArray[np.float32] | None = field(default=None, compare=False)
-    """What the smodel makes of the utterance, ``(representation,)``, for
+    voice: NDArray[np.float32] | None = field(default=None, compare=False)
+    """What the utterance tells of its voice, ``(representation,)``, for
     :meth:`~stser_core.adaptation.HeardSpeech.judged`; None where nothing of it is to be remembered: the
     voice was not judged, the sound is novel, or the smodel is not ``centred``."""
     novel: bool = False
@@ -159,7 +159,7 @@ class Stser:
 
     @property
     def representation_size(self) -> int:
-        """Numbers in a :attr:`Verdict.representation`."""
+        """Numbers in a :attr:`Verdict.voice`."""
         return self._settings.sizes.speech.representation
 
     @property
@@ -246,7 +246,7 @@ class Stser:
                 self._moments(heard, log_mel) if heard and log_mel is not None else (),
                 weighed,
             ),
-            representation=heard.representation[0]
+            voice=heard.voice[0]
             if heard is not None and self._settings.sizes.speech.centred and not novel
             else None,
             novel=novel,
@@ -292,6 +292,7 @@ class Stser:
                 scores.representation[at : at + 1],
                 scores.logits[at : at + 1],
                 scores.attention[at : at + 1],
+                scores.voice[at : at + 1],
             )
             for at, request in enumerate(requests)
         }
@@ -302,7 +303,7 @@ class Stser:
         voices = np.zeros((len(requests), sizes.representation), np.float32)
         for place, request in zip(voices, requests, strict=True):
             if sizes.centred and request.heard is not None and request.heard.voice is not None:
-                place[:] = request.heard.voice.offset(self._settings.adaptation)
+                place[:] = voice_offset(request.heard.voice, self._settings.adaptation)
         return voices
 
     def _normalised(self, request: Request) -> LogMel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,10 @@ from stser_core.smodel import SpeechModel
 from stser_core.tmodel import TextModel
 
 __all__ = ["Classifier", "StserModel", "StserOutput", "StserSettings"]
+
+_DOUBT: Final = 3.0
+"""Temperature of the posterior by which emotions are taken off: a voice that is known too little is misjudged,
+and by a wrong emotion that was taken for sure it would never come to be known."""
 
 
 class Classifier(nn.Sequential):
@@ -53,6 +58,17 @@ class StserModel(nn.Module):
         self.speech = Classifier(speech, dropout)
         self.text = Classifier(text, dropout)
         self.bimodal = Classifier(speech + text, dropout)
+
+    def voice(self, representation: Tensor, logits: Tensor) -> Tensor:
+        """What utterances tell of their voices: their representations less what their emotions add.
+
+        Else a voice that is often neutral, or often angry, would come to be the measure of itself.
+
+        Args:
+            representation: As the smodel gives it, ``(batch, representation)``.
+            logits: Of the speech classifier, ``(batch, classes)``: how likely each emotion is.
+        """
+        return self.smodel.voice(representation, (logits / _DOUBT).softmax(dim=-1))
 
     def fuse(self, speech: Tensor, text: Tensor) -> Tensor:
         """Bimodal logits ``(batch, classes)`` of a speech and a text representation."""

@@ -32,10 +32,11 @@ class _SpeechGraph(nn.Module):
 
     def forward(
         self, log_mel: Tensor, lengths: Tensor, voice: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         heard = self.model.smodel(log_mel, lengths)
         logits = self.model.speech(heard.representation - voice)
-        return heard.representation, logits, heard.attention
+        told = self.model.voice(heard.representation, logits)
+        return heard.representation, logits, heard.attention, told
 
 
 class _TextGraph(nn.Module):
@@ -73,7 +74,7 @@ def write_graphs(model: StserModel, directory: Path) -> None:
             _SpeechGraph(model),
             {"log_mel": log_mel, "lengths": lengths, "voice": speech},
             {"log_mel": time, "lengths": {0: "batch"}, "voice": {0: "batch"}},
-            scores | {"attention": {0: "batch", 1: "pooled_time"}},
+            scores | {"attention": {0: "batch", 1: "pooled_time"}, "told": {0: "batch"}},
         ),
         "text.onnx": (
             _TextGraph(model),

@@ -43,7 +43,7 @@ class SpeechModelSettings:
     """Add a projection of functionals of the log-mel over time to the representation."""
     centred: bool = False
     """Take the representation relative to the mean over training speech, and to a voice's own as it becomes
-    known (:class:`stser_core.adaptation.VoiceStatistics`)."""
+    known (:func:`stser_core.adaptation.voice_offset`)."""
     masks: bool = False
     """Blank two bands and two spans of what the recurrent part hears, while training (SpecAugment, Park
     et al., 2019); a short cut hears all."""

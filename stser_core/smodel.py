@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from stser_core.conv_blocks import FurtherBlock, ResidualEnd
 from stser_core.errors import ShapeError
+from stser_core.labels import EMOTIONS
 from stser_core.layers import BidirectionalLstm, SelfAttention, attention_pool, blanked, valid_mask
 from stser_core.short_cut import ShortCut
 from stser_core.sizes import SpeechModelSettings
@@ -24,7 +25,7 @@ __all__ = ["SpeechModel", "SpeechModelSettings", "SpeechOutput"]
 
 
 _NEWEST: Final = 0.01
-"""Share of a training batch in the mean of the representations."""
+"""Share of a training batch in the means of the representations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class SpeechModel(nn.Module):
 
     mean: Tensor
     """Of the representations of training speech, where they are ``centred``: ``(representation,)``."""
+    emotions: Tensor
+    """Likewise of each class, relative to that: what an emotion adds, ``(classes, representation)``."""
 
     def __init__(self, settings: SpeechModelSettings) -> None:
         super().__init__()
@@ -76,6 +79,7 @@ class SpeechModel(nn.Module):
             self.share = nn.Parameter(torch.full((settings.representation,), 0.1))
         if settings.centred:
             self.register_buffer("mean", torch.zeros(settings.representation))
+            self.register_buffer("emotions", torch.zeros(len(EMOTIONS), settings.representation))
 
     def forward(self, log_mel: Tensor, lengths: Tensor) -> SpeechOutput:
         """Represent utterances.
@@ -96,6 +100,28 @@ class SpeechModel(nn.Module):
                 self.mean.lerp_(representation.detach().mean(dim=0).float(), _NEWEST)
             representation = representation - self.mean
         return SpeechOutput(representation, weights)
+
+    def follow(self, representation: Tensor, labels: Tensor) -> None:
+        """Let :attr:`emotions` follow a training batch.
+
+        Args:
+            representation: As :meth:`forward` gives it, ``(batch, representation)``.
+            labels: int64 ``(batch,)``.
+        """
+        for label in set(labels.tolist()):
+            added = representation[labels == label].detach().mean(dim=0)
+            self.emotions[label].lerp_(added, _NEWEST)
+
+    def voice(self, representation: Tensor, posterior: Tensor) -> Tensor:
+        """Representations less what their emotions add; as they are where nothing is ``centred``.
+
+        Args:
+            representation: As :meth:`forward` gives it, ``(batch, representation)``.
+            posterior: Of the emotions, ``(batch, classes)``.
+        """
+        return (
+            representation - posterior @ self.emotions if self.settings.centred else representation
+        )
 
     def frames(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What is pooled over time, as :meth:`forward` takes it.

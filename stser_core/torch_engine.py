@@ -27,7 +27,12 @@ class TorchEngine:
     def speech(self, log_mel: Floats, lengths: Integers, voice: Floats) -> SpeechScores:
         heard = self.model.smodel(torch.from_numpy(log_mel), torch.from_numpy(lengths))
         logits = self.model.speech(heard.representation - torch.from_numpy(voice))
-        return SpeechScores(heard.representation.numpy(), logits.numpy(), heard.attention.numpy())
+        return SpeechScores(
+            heard.representation.numpy(),
+            logits.numpy(),
+            heard.attention.numpy(),
+            self.model.voice(heard.representation, logits).numpy(),
+        )
 
     @torch.inference_mode()
     def text(self, ids: Integers, mask: Integers) -> TextScores:

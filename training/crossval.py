@@ -25,13 +25,15 @@ from torch import nn
 from stser_core.adaptation import LogMelStatistics
 from stser_core.checkpoint import read_manifest
 from stser_core.fusion import StserModel
+from stser_core.labels import Emotion
 from stser_core.tensors import load_model
 from training.errors import TrainingError
 from training.fit import HEARD_IN_VALIDATION, fit_bimodal, fit_speech, matched_pairs
 from training.folds import left_out_fold, speaker_folds, training_only
 from training.held_out import (
     HEARD,
-    NEUTRAL_HEARD,
+    MOOD_HEARD,
+    MOODS,
     Run,
     Temperatures,
     of_strangers,
@@ -209,8 +211,8 @@ def run_speech(
     """Train one speech branch and keep it with what it says of validation and test, unless it is there.
 
     ``NAME.safetensors`` holds the weights, ``NAME.npz`` logits in the order of the fold: ``test``
-    ``(heard, utterances, classes)`` for :data:`HEARD`, ``neutral`` ``(utterances, classes)`` after
-    :data:`NEUTRAL_HEARD` neutral ones, ``validation`` ``(utterances, classes)``.
+    ``(heard, utterances, classes)`` for :data:`HEARD`, ``moods`` ``(moods, utterances, classes)``
+    after :data:`MOOD_HEARD` of each of :data:`MOODS` alone, ``validation`` ``(utterances, classes)``.
 
     Args:
         run: Which speakers, and how.
@@ -250,17 +252,17 @@ def score_run(
 ) -> None:
     """Keep what the speech classifier says of a run's validation and test, as :func:`run_speech` does."""
 
-    def said(indices: Sequence[int], heard: int, *, neutral: bool = False) -> NDArray[np.float32]:
+    def said(
+        indices: Sequence[int], heard: int, mood: Emotion | None = None
+    ) -> NDArray[np.float32]:
         seed = run.settings.seed
-        return score_speech(
-            model, speech, indices, prior, heard=heard, seed=seed, neutral=neutral
-        ).logits
+        return score_speech(model, speech, indices, prior, heard=heard, seed=seed, mood=mood).logits
 
     np.savez(
         (out / run.name).with_suffix(".npz"),
         validation=said(run.fold.validation, HEARD_IN_VALIDATION),
         test=np.stack([said(run.fold.test, heard) for heard in HEARD]),
-        neutral=said(run.fold.test, NEUTRAL_HEARD, neutral=True),
+        moods=np.stack([said(run.fold.test, MOOD_HEARD, mood) for mood in MOODS]),
     )
 
 

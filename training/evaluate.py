@@ -101,7 +101,7 @@ def evaluate(
         verdict = stser.classify(frames, words, before)
         judged.append(Judged(utterance, verdict))
         if adaptation and frames is not None and utterance.speaker:
-            heard[utterance.speaker] = before.after(frames).judged(verdict.representation)
+            heard[utterance.speaker] = before.after(frames).judged(verdict.voice)
     return judged
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stser_core.labels import EMOTIONS
+from stser_core.labels import EMOTIONS, Emotion
 from stser_core.posterior import EmotionPosterior, agreement
 from training.calibrate import common_temperature, temperature
 from training.folds import Fold
@@ -26,8 +26,10 @@ from training.speech_data import SpeechData
 
 HEARD = (0, 1, 3, 10, 30)
 """Utterances of the test speaker heard before the one that is judged."""
-NEUTRAL_HEARD = 10
-"""Neutral utterances heard before, where they are of no other class."""
+MOODS = (Emotion.NEUTRAL, Emotion.ANGRY)
+"""Where the utterances heard before were of one class alone: that of most talk, and of some."""
+MOOD_HEARD = 10
+"""So many, or as many as the corpus has."""
 RELIABLE_AFTER = 3
 """Utterances heard before, where reliability is looked at, and temperatures are found on strangers: as
 validation has it."""
@@ -104,7 +106,7 @@ class Told:
     """What the speech classifiers of some runs say of their test utterances."""
 
     posteriors: NDArray[np.float64]
-    """Calibrated, ``(heard, utterances, classes)``; the last row is after neutral utterances alone."""
+    """Calibrated, ``(heard, utterances, classes)``; the last rows are those of :data:`MOODS`."""
     truth: NDArray[np.int64]
     corpora: NDArray[np.str_]
     genders: NDArray[np.str_]
@@ -119,7 +121,7 @@ def told(runs: Sequence[Run], scales: Temperatures, speech: SpeechData, out: Pat
     of_run: list[int] = []
     for number, run in enumerate(runs):
         with _kept(out, run.name) as kept:
-            said = np.concatenate([kept["test"], kept["neutral"][None]])
+            said = np.concatenate([kept["test"], kept["moods"]])
         posteriors.append(calibrated(said, *scales[run.name]))
         indices += run.fold.test
         of_run += [number] * len(run.fold.test)
@@ -139,13 +141,13 @@ def speech_figures(
     """WA, UA and calibration error by corpus, utterances heard and gender.
 
     Returns:
-        By ``CORPUS, N heard`` and ``CORPUS, N neutral heard`` over all runs, with UA's deviation over the
+        By ``CORPUS, N heard`` and ``CORPUS, N MOOD heard`` over all runs, with UA's deviation over the
         runs, and by ``CORPUS, N heard, GENDER``.
     """
     all_told = told(runs, scales, speech, out)
     figures: dict[str, Any] = {}
     for corpus in np.unique(all_told.corpora):
-        for place, heard in enumerate([*map(str, HEARD), f"{NEUTRAL_HEARD} neutral"]):
+        for place, heard in enumerate([*map(str, HEARD), *of_one_mood()]):
             rows = all_told.corpora == corpus
             name = f"{corpus}, {heard} heard"
             figures[name] = _quality(all_told, place, rows) | {
@@ -155,6 +157,11 @@ def speech_figures(
                 some = rows & (all_told.genders == gender)
                 figures[f"{name}, {gender}"] = _quality(all_told, place, some)
     return figures
+
+
+def of_one_mood() -> list[str]:
+    """What was heard before, where it was of one mood alone, in words."""
+    return [f"{MOOD_HEARD} {mood.value}" for mood in MOODS]
 
 
 def _quality(all_told: Told, place: int, rows: NDArray[np.bool_]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -159,7 +160,7 @@ class SpeechTargets(nn.Module):
         """
         super().__init__()
         self._settings = settings
-        self._labels = torch.from_numpy(labels)
+        self.labels: Final = torch.from_numpy(labels)
         self._opinions = self._sounds = None
         self.tell: nn.Linear | None = None
         if lesson is not None and settings.opinion_share > 0:
@@ -172,7 +173,7 @@ class SpeechTargets(nn.Module):
         """Loss of each row, float32 ``(batch,)``; ``at`` says which utterances the rows are."""
         settings = self._settings
         by_label = F.cross_entropy(
-            logits, self._labels[at], label_smoothing=settings.label_smoothing, reduction="none"
+            logits, self.labels[at], label_smoothing=settings.label_smoothing, reduction="none"
         )
         if self._opinions is None:
             return by_label

@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from stser_core.adaptation import LogMelStatistics
 from stser_core.fusion import StserModel
-from stser_core.labels import EMOTIONS
+from stser_core.labels import EMOTIONS, Emotion
 from stser_core.short_cut import ShortCut
 from stser_core.smodel import SpeechModel
 from training.early_stopping import EarlyStopping
@@ -50,28 +50,29 @@ def score_speech(
     *,
     heard: int,
     seed: int,
-    neutral: bool = False,
+    mood: Emotion | None = None,
 ) -> Scores:
     """The speech classifier on utterances whose speakers had said ``heard`` others before.
 
-    These are neutral ones alone, as in most talk, or of any class.
+    These are of one mood alone, such as neutral, as most talk is, or of any.
     """
     model.eval()
     before = {}
     if model.smodel.settings.centred:
-        before = data.heard_before(indices, heard, seed, neutral=neutral)
+        before = data.heard_before(indices, heard, seed, mood=mood)
     known = [*dict.fromkeys([*indices, *(other for each in before.values() for other in each)])]
     hidden = np.zeros((len(known), model.settings.speech.representation), np.float32)
     with torch.no_grad():
-        for at, log_mel, lengths in data.plain(
-            known, prior, heard=heard, seed=seed, neutral=neutral
-        ):
+        for at, log_mel, lengths in data.plain(known, prior, heard=heard, seed=seed, mood=mood):
             hidden[at] = model.smodel(log_mel, lengths).representation.numpy()
         place = {index: at for at, index in enumerate(known)}
         own = hidden[[place[index] for index in indices]]
         if before:
+            # Each as if nothing had been heard before it; a stream knows a little more of it.
+            rows = torch.from_numpy(hidden)
+            told = model.voice(rows, model.speech(rows)).numpy()
             voices = [[place[other] for other in before[index]] for index in indices]
-            own = own - offsets(hidden, voices, data.adaptation)
+            own = own - offsets(told, voices, data.adaptation)
         return Scores(model.speech(torch.from_numpy(own)).numpy(), own)
 
 
@@ -118,7 +119,10 @@ def train_speech(
             heard = represent(log_mel, lengths)
         heard = heard.float()
         if model.smodel.settings.centred:
-            heard = taken_off(heard, taken)
+            model.smodel.follow(heard, targets.labels[at])
+            # Voices that are trained on are judged better than others, and known better.
+            posterior = model.speech(heard).detach().softmax(dim=-1)
+            heard = taken_off(heard, model.smodel.voice(heard, posterior), taken)
         share = mixing.sample((len(heard), 1)) if mixing is not None else torch.ones(len(heard), 1)
         # Neighbours in a batch are as good as any others: its rows are drawn at random.
         logits = model.speech(share * heard + (1 - share) * heard.roll(1, 0))
@@ -247,10 +251,7 @@ def train_parts(
         name: For the progress bar.
         averaged: Follows the weights; then its state is validated and kept in place of theirs.
     """
-    optimiser = torch.optim.AdamW(
-        [{"params": parameters, "lr": rate} for parameters, rate in rates],
-        weight_decay=settings.weight_decay,
-    )
+    optimisers = _optimisers(rates, settings)
     stopping = EarlyStopping(settings.patience)
     best = copy.deepcopy(parts.state_dict())
     source = iter(batches)
@@ -258,13 +259,15 @@ def train_parts(
     progress = tqdm(range(1, settings.steps + 1), desc=name, mininterval=10)
     for step in progress:
         share = schedule(step, settings.warm_up, settings.steps)
-        for group, (_, rate) in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * share
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * share
         loss = loss_of(next(source))
-        optimiser.zero_grad()
+        parts.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
-        optimiser.step()
+        for optimiser in optimisers:
+            optimiser.step()
         if averaged is not None:
             averaged.update_parameters(parts)
         if step % settings.validate_every == 0 or step == settings.steps:
@@ -282,6 +285,32 @@ def train_parts(
     parts.load_state_dict(best)
     parts.eval()
     return stopping.best
+
+
+def _optimisers(
+    rates: Sequence[tuple[list[nn.Parameter], float]],
+    settings: SpeechTrainingSettings | TextTrainingSettings,
+) -> list[torch.optim.Optimizer]:
+    """AdamW, and where it is wanted Muon for the matrices; each group of parameters knows its ``peak`` rate."""
+    decay = settings.weight_decay
+    muon = isinstance(settings, SpeechTrainingSettings) and settings.muon
+
+    def groups(*, matrices: bool) -> list[dict[str, Any]]:
+        split = [
+            ([p for p in parameters if (muon and p.ndim == 2) is matrices], rate)
+            for parameters, rate in rates
+        ]
+        return [{"params": some, "lr": rate, "peak": rate} for some, rate in split if some]
+
+    others, matrices = groups(matrices=False), groups(matrices=True)
+    optimisers: list[torch.optim.Optimizer] = []
+    if others:
+        optimisers.append(torch.optim.AdamW(others, weight_decay=decay))
+    if matrices:
+        optimisers.append(
+            torch.optim.Muon(matrices, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+        )
+    return optimisers
 
 
 def schedule(step: int, warm_up: int, steps: int) -> float:

@@ -62,10 +62,11 @@ in them, then labels together with what a regression on that encoder's states sa
 spans blanked, with other vocal tracts and tempi; two in five come through synthetic rooms and telephones (300 to
 3,400 Hz; G.711 or GSM).
 
-**Adaptation.** Log-mel is normalised by statistics that start from the training corpora and follow the voice and the
-room as speech is heard; of the speech representation the mean of those of the last 30 utterances is taken off, by half
-after three of them. Training simulates both, three times in ten with neutral utterances alone. So a voice is judged
-by how it differs from itself, and the first utterances of a stranger are judged worse. These averages hold no words.
+**Adaptation.** Log-mel is normalised by a spectrum that starts from the training corpora and follows the voice and the
+room as speech is heard, and by level and deviation of the utterance itself; of the speech representation the mean of
+those of the last 30 utterances, each less what its emotion as judged adds, is taken off, by half after three of them.
+Training simulates both, three times in ten with neutral utterances alone. So a voice is judged by how it differs from
+itself, and the first utterances of a stranger are judged worse. These averages hold no words.
 
 **Pairing.** No open corpus has English speech whose words carry the emotion, too. The bimodal classifier was
 trained on pairs of an utterance and a sentence of *different* corpora that share a label; in some of them voice

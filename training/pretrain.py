@@ -205,7 +205,9 @@ def learn(
 
     parts = nn.ModuleList([smodel, tell])
     rates = [(list(parts.parameters()), ours.learning_rate)]
-    how = dataclasses.replace(settings.speech, steps=ours.steps, validate_every=ours.validate_every)
+    how = dataclasses.replace(
+        settings.speech, steps=ours.steps, validate_every=ours.validate_every, muon=ours.muon
+    )
     return train_parts(parts, rates, batches, loss, share, how, "pretrain")
 
 

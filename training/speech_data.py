@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stser_core.adaptation import AdaptationSettings, LogMelStatistics, normalise
+from stser_core.adaptation import AdaptationSettings, Average, LogMelStatistics, normalise
 from stser_core.features import LogMel
 from stser_core.labels import EMOTIONS, Emotion
 from training.augment import crop
@@ -40,7 +40,7 @@ def collate(log_mels: Sequence[LogMel]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(padded), torch.tensor(lengths)
 
 
-NEUTRAL: Final = EMOTIONS.index(Emotion.NEUTRAL)
+_NEUTRAL: Final = EMOTIONS.index(Emotion.NEUTRAL)
 PLAIN: Final = "plain"
 """The version that is judged; all others are for training."""
 
@@ -93,13 +93,13 @@ class SpeechData:
         return merged
 
     def before(
-        self, index: int, count: int, rng: np.random.Generator, *, neutral: bool = False
+        self, index: int, count: int, rng: np.random.Generator, *, mood: Emotion | None = None
     ) -> NDArray[np.int64]:
-        """Up to ``count`` other utterances of the same speaker, drawn at random; neutral ones alone, or any."""
+        """Up to ``count`` other utterances of the same speaker, drawn at random; of one mood alone, or of any."""
         said = self._said[self.utterances[index].speaker]
         others: NDArray[np.int64] = said[said != index]
-        if neutral:
-            others = others[self.labels[others] == NEUTRAL]
+        if mood is not None:
+            others = others[self.labels[others] == EMOTIONS.index(mood)]
         return others[rng.permutation(len(others))[:count]]
 
     def heard(
@@ -109,19 +109,18 @@ class SpeechData:
         rng: np.random.Generator,
         version: str = PLAIN,
         *,
-        neutral: bool = False,
-    ) -> LogMelStatistics | None:
-        """Statistics of these utterances in a version; None where there are none."""
-        drawn = self.before(index, count, rng, neutral=neutral)
-        return self._sums[version].together(drawn) if len(drawn) > 0 else None
+        mood: Emotion | None = None,
+    ) -> Average | None:
+        """Of the frames of these utterances in a version; None where there are none."""
+        drawn = self.before(index, count, rng, mood=mood)
+        return self._sums[version].average(drawn) if len(drawn) > 0 else None
 
     def heard_before(
-        self, indices: Sequence[int], count: int, seed: int, *, neutral: bool = False
+        self, indices: Sequence[int], count: int, seed: int, *, mood: Emotion | None = None
     ) -> dict[int, NDArray[np.int64]]:
         """Which utterances :meth:`plain` takes as heard before each."""
         return {
-            i: self.before(i, count, np.random.default_rng((seed, i)), neutral=neutral)
-            for i in indices
+            i: self.before(i, count, np.random.default_rng((seed, i)), mood=mood) for i in indices
         }
 
     def plain(
@@ -131,7 +130,7 @@ class SpeechData:
         *,
         heard: int,
         seed: int,
-        neutral: bool = False,
+        mood: Emotion | None = None,
     ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
         """Batches for evaluation: nothing augmented, ``heard`` utterances heard before.
 
@@ -147,7 +146,7 @@ class SpeechData:
                 index = indices[position]
                 # A generator for each utterance: the answer does not depend on the others.
                 rng = np.random.default_rng((seed, index))
-                before = self.heard(index, heard, rng, neutral=neutral)
+                before = self.heard(index, heard, rng, mood=mood)
                 rows.append(normalise(mels[index], before, prior, self.adaptation))
             yield at, *collate(rows)
 
@@ -205,18 +204,18 @@ class SpeechBatches:
         version = str(rng.choice(self._channels if others and self._channels else self._speeds))
         count = int(rng.choice(settings.heard_before))
         mels = data.versions[version]
-        neutral = rng.random() < settings.neutral_heard
+        mood = Emotion.NEUTRAL if rng.random() < settings.neutral_heard else None
         there = Surroundings.drawn(len(self._prior.mean), self._noises, settings, rng)
         log_mels, indices = [], []
         for _ in range(settings.group):
             said = of_label[rng.integers(len(of_label))]
             index = said[rng.integers(len(said))]
             log_mel = crop(mels[index], settings.crop_frames, rng)
-            before = data.heard(index, count, rng, version, neutral=neutral)
+            before = data.heard(index, count, rng, version, mood=mood)
             log_mel, before = there.heard(log_mel, before, rng)
             log_mels.append(normalise(log_mel, before, self._prior, data.adaptation))
             indices.append(index)
-        may_be_heard = (data.labels[indices] == NEUTRAL) | (not neutral)
+        may_be_heard = (data.labels[indices] == _NEUTRAL) | (mood is None)
         return _Group(log_mels, indices, weights(may_be_heard, count, data.adaptation, rng))
 
 
@@ -252,7 +251,11 @@ class _Sums:
 
     def together(self, indices: Sequence[int] | NDArray[np.int64]) -> LogMelStatistics:
         """Statistics of these utterances joined."""
+        joined = self.average(indices)
+        squares = self.squares[indices].sum(axis=0) - joined.count * np.square(joined.mean)
+        return LogMelStatistics(joined.count, joined.mean, np.maximum(squares, 0.0))
+
+    def average(self, indices: Sequence[int] | NDArray[np.int64]) -> Average:
+        """Of the frames of these utterances."""
         count = float(self.counts[indices].sum())
-        mean = self.sums[indices].sum(axis=0) / count
-        squares = self.squares[indices].sum(axis=0) - count * np.square(mean)
-        return LogMelStatistics(count, mean, np.maximum(squares, 0.0))
+        return Average(count, self.sums[indices].sum(axis=0) / count)

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from stser_core.adaptation import LogMelStatistics
+from stser_core.adaptation import Average
 from stser_core.features import LogMel
 from training.augment import response, stretched, tract, with_noise
 from training.settings import SpeechTrainingSettings
@@ -48,18 +48,16 @@ class Surroundings:
         )
 
     def heard(
-        self, log_mel: LogMel, before: LogMelStatistics | None, rng: np.random.Generator
-    ) -> tuple[LogMel, LogMelStatistics | None]:
-        """An utterance ``(time, mels)``, and the statistics of what was said before it, as they come from there."""
+        self, log_mel: LogMel, before: Average | None, rng: np.random.Generator
+    ) -> tuple[LogMel, Average | None]:
+        """An utterance ``(time, mels)``, and the average of what was said before it, as they come from there."""
         log_mel = stretched(log_mel, rng.uniform(1 - self.stretch, 1 + self.stretch)) @ self.tract
-        added, spread = self.microphone.astype(np.float64), np.ones(len(self.microphone))
+        added = self.microphone.astype(np.float64)
         if self.noise is not None:
             noisy = with_noise(log_mel, self.noise, self.snr_db, rng)
             # What the noise does to this utterance, it did about so to those before.
             added = added + noisy.mean(axis=0) - log_mel.mean(axis=0)
-            spread = noisy.var(axis=0) / np.maximum(log_mel.var(axis=0), 1e-3)
             log_mel = noisy
         if before is not None:
-            mean = before.mean @ self.tract + added
-            before = LogMelStatistics(before.count, mean, (before.squares @ self.tract) * spread)
+            before = Average(before.count, before.mean @ self.tract + added)
         return log_mel + self.microphone, before

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from training.errors import TrainingError
 from training.figures import draw_coverage, draw_reliability
-from training.held_out import CLASSIFIERS, HEARD, NEUTRAL_HEARD
+from training.held_out import CLASSIFIERS, HEARD, of_one_mood
 from training.robustness import FOLDS
 
 CORPORA: Final = {"ravdess": "RAVDESS", "emodb": "Emo-DB", "nemo": "nEMO"}
@@ -124,7 +124,7 @@ _SPEECH = """\
 Five folds by speaker over all three corpora at once, validation speakers drawn from the training speakers.
 One model a fold, trained as the shipped one. *n heard*: utterances of the unseen speaker, of all classes alike, that
 the adaptation had heard before, without labels; *10 neutral heard*: ten that were neutral, as most talk is, or as
-many as the corpus has. The baseline (openSMILE
+many as the corpus has; *10 angry heard* likewise. The baseline (openSMILE
 eGeMAPSv02 and an RBF support vector machine) is trained on each corpus alone; *oracle*
 normalises with all of the test speaker's utterances, which no live monitor can know.
 
@@ -182,17 +182,14 @@ _PICTURES = """\
 """
 
 
-_NEUTRAL = f"{NEUTRAL_HEARD} neutral heard"
-
-
 def speech_table(found: Figures, baseline: Figures | None) -> str:
     """UA by corpus and utterances heard, baselines and the deviation over runs beside it, and ECE where it is known."""
-    head = ["corpus", *(f"{n} heard" for n in HEARD), _NEUTRAL, "ECE, 10 heard"]
+    head = ["corpus", *(f"{heard} heard" for heard in [*HEARD, *of_one_mood()]), "ECE, 10 heard"]
     rows = [[*head, "baseline", "baseline, oracle"] if baseline is not None else head]
     for corpus, name in CORPORA.items():
         ours = [found[f"{corpus}, {n} heard"] for n in HEARD]
         row = [name, *(_f(each["UA"]) for each in ours)]
-        row.append(_f(found[f"{corpus}, {_NEUTRAL}"]["UA"]))
+        row += [_f(found[f"{corpus}, {heard} heard"]["UA"]) for heard in of_one_mood()]
         row.append(_f(ours[HEARD.index(10)].get("ECE")))
         if baseline is not None:
             row += [

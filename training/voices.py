@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stser_core.adaptation import AdaptationSettings, VoiceStatistics
+from stser_core.adaptation import AdaptationSettings, Average, voice_offset
 
 
 def weights(
@@ -17,7 +17,7 @@ def weights(
     settings: AdaptationSettings,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """How much of each other representation of a group is taken off each, as if some had been heard before.
+    """How much of what each other of a group tells of the voice is taken off each, as if some had been heard before.
 
     Args:
         may_be_heard: Which of the group's utterances, ``(group,)``.
@@ -36,34 +36,34 @@ def weights(
     return taken
 
 
-def taken_off(representations: Tensor, taken: Tensor) -> Tensor:
+def taken_off(representations: Tensor, told: Tensor, taken: Tensor) -> Tensor:
     """Representations without what is known of their voice from others of their group.
 
     The gradient goes through these, too.
 
     Args:
         representations: ``(batch, representation)``; neighbours are of one voice.
+        told: What each tells of its voice, likewise (:meth:`stser_core.fusion.StserModel.voice`).
         taken: Of each group its :func:`weights`, ``(groups, group, group)``.
     """
-    grouped = representations.view(*taken.shape[:2], -1)
-    return (grouped - taken @ grouped).flatten(0, 1)
+    known = taken @ told.view(*taken.shape[:2], -1)
+    return representations - known.flatten(0, 1)
 
 
 def offsets(
-    representations: NDArray[np.float32],
+    told: NDArray[np.float32],
     before: Sequence[Sequence[int]],
     settings: AdaptationSettings,
 ) -> NDArray[np.float32]:
     """What each voice adds, known from the utterances before: ``(rows, representation)``.
 
     Args:
-        representations: Of all utterances, ``(utterances, representation)``.
+        told: What each utterance tells of its voice, ``(utterances, representation)``.
         before: For each row, which of these were heard.
         settings: How fast a voice is believed.
     """
-    rows = np.zeros((len(before), representations.shape[1]), np.float32)
+    rows = np.zeros((len(before), told.shape[1]), np.float32)
     for row, heard in zip(rows, before, strict=True):
         if len(heard) > 0:
-            mean = representations[list(heard)].mean(axis=0, dtype=np.float64)
-            row[:] = VoiceStatistics(len(heard), mean).offset(settings)
+            row[:] = voice_offset(Average.of(told[list(heard)]), settings)
     return rows

@@ -120,8 +120,8 @@ def in_order(judge: Ensemble, utterances: Sequence[LogMel]) -> list[tuple[Reques
 
 
 def voice_of(verdicts: Sequence[Verdict]) -> tuple[int, list[float]]:
-    """How many utterances, and the mean of their representations, rounded."""
-    each = [verdict.representation for verdict in verdicts]
+    """How many utterances, and the mean of what they tell of the voice, rounded."""
+    each = [verdict.voice for verdict in verdicts]
     return len(each), np.mean(each, axis=0).round(4).tolist() if each else []
 
 

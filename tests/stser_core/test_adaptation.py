@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,10 +12,11 @@ from stser_core.adaptation import (
     HEARD_FRAMES,
     HEARD_UTTERANCES,
     AdaptationSettings,
+    Average,
     HeardSpeech,
     LogMelStatistics,
-    VoiceStatistics,
     normalise,
+    voice_offset,
 )
 from stser_core.errors import ShapeError
 
@@ -60,13 +63,23 @@ def test_as_many_frames_as_the_pseudo_count_weigh_as_much_as_the_prior() -> None
     np.testing.assert_allclose(normalise(x, None, PRIOR, settings), expected, atol=1e-5)
 
 
-def test_what_was_heard_before_counts_like_the_utterance_itself() -> None:
+def test_the_spectrum_heard_before_counts_like_that_of_the_utterance_itself() -> None:
     before, x = frames(150, seed=1), frames(50)
+    settings = dataclasses.replace(NEVER, shape_frames=300)
     joined = np.concatenate([before, x])
-    expected = normalise(joined, None, PRIOR, AdaptationSettings())[150:]
-    heard = LogMelStatistics.of(before)
-    actual = normalise(x, heard, PRIOR, AdaptationSettings())
+    expected = normalise(joined, None, PRIOR, settings)[150:]
+    actual = normalise(x, Average.of(before), PRIOR, settings)
     np.testing.assert_allclose(actual, expected, atol=1e-5)
+    assert np.abs(actual - normalise(x, None, PRIOR, settings)).max() > 0.1
+
+
+def test_how_loud_and_how_lively_speech_was_before_says_nothing_of_an_utterance() -> None:
+    before, x = frames(150, seed=1), frames(50)
+    plain = normalise(x, Average.of(before), PRIOR, AT_ONCE)
+    louder = normalise(x, Average.of(before + 5), PRIOR, AT_ONCE)
+    livelier = before.mean(axis=0) + 3 * (before - before.mean(axis=0))
+    np.testing.assert_allclose(louder, plain, atol=1e-5)
+    np.testing.assert_allclose(normalise(x, Average.of(livelier), PRIOR, AT_ONCE), plain, atol=1e-5)
 
 
 def test_the_gain_of_the_microphone_is_forgotten_before_the_spectrum_of_the_speaker() -> None:
@@ -80,7 +93,7 @@ def test_the_gain_of_the_microphone_is_forgotten_before_the_spectrum_of_the_spea
 
 def test_a_stream_that_begins_and_one_that_was_silent_are_the_same() -> None:
     x = frames(20)
-    silent = normalise(x, LogMelStatistics.empty(3), PRIOR, AdaptationSettings())
+    silent = normalise(x, Average.of(frames(0)), PRIOR, AdaptationSettings())
     np.testing.assert_array_equal(silent, normalise(x, None, PRIOR, AdaptationSettings()))
 
 
@@ -106,6 +119,8 @@ def test_statistics_of_another_front_end_are_refused() -> None:
         LogMelStatistics.empty(3).merge(other)
     with pytest.raises(ShapeError, match="40"):
         normalise(frames(5), None, other, AdaptationSettings())
+    with pytest.raises(ShapeError, match="3 and 40"):
+        Average.of(frames(5)).merge(Average.of(np.zeros((2, 40))))
 
 
 def test_a_negative_pseudo_count_is_refused_by_name() -> None:
@@ -117,7 +132,7 @@ def representations(count: int) -> NDArray[np.float32]:
     return np.random.default_rng(3).normal(2, 1, (count, 5)).astype(np.float32)
 
 
-def heard_to_say(utterances: NDArray[np.float32]) -> VoiceStatistics:
+def heard_to_say(utterances: NDArray[np.float32]) -> Average:
     heard = HeardSpeech()
     for representation in utterances:
         heard = heard.judged(representation)
@@ -135,27 +150,27 @@ def test_a_voice_is_the_mean_of_what_it_was_heard_to_say(count: int) -> None:
 
 def test_beyond_so_many_utterances_old_ones_fade_and_a_new_voice_takes_their_place() -> None:
     said = representations(HEARD_UTTERANCES)
-    voice = heard_to_say(said).after(np.full(5, 40, np.float32))
+    after = np.concatenate([said, np.full((1, 5), 40, np.float32)])
+    voice = heard_to_say(after)
     assert voice.count == HEARD_UTTERANCES
     old = said.mean(axis=0)
     np.testing.assert_allclose(voice.mean, old + (40 - old) / HEARD_UTTERANCES, rtol=1e-6)
-    for _ in range(10 * HEARD_UTTERANCES):
-        voice = voice.after(np.full(5, -3, np.float32))
+    voice = heard_to_say(np.concatenate([after, np.full((10 * HEARD_UTTERANCES, 5), -3, "f4")]))
     np.testing.assert_allclose(voice.mean, -3, atol=0.01)
 
 
 def test_as_many_utterances_as_the_pseudo_count_have_half_of_their_mean_taken_off() -> None:
     voice = heard_to_say(representations(4))
     for pseudo, share in ((4.0, 0.5), (12.0, 0.25), (0.0, 1.0)):
-        offset = voice.offset(AdaptationSettings(voice_utterances=pseudo))
+        offset = voice_offset(voice, AdaptationSettings(voice_utterances=pseudo))
         np.testing.assert_allclose(offset, share * voice.mean, rtol=1e-6)
         assert offset.dtype == np.float32
 
 
 def test_of_a_voice_that_said_nothing_nothing_is_taken_off() -> None:
-    silent = VoiceStatistics(0.0, np.zeros(5))
+    silent = Average(0.0, np.zeros(5))
     for pseudo in (0.0, 2.0):
-        assert not silent.offset(AdaptationSettings(voice_utterances=pseudo)).any()
+        assert not voice_offset(silent, AdaptationSettings(voice_utterances=pseudo)).any()
 
 
 def test_an_utterance_that_was_not_judged_changes_nothing() -> None:

@@ -49,8 +49,8 @@ def test_one_changed_bit_is_refused_by_file_name(checkpoint_copy: Path, name: st
     ("change", "reason"),
     [
         (lambda tree: tree["labels"].reverse(), r"labels \(sad, neutral, happy, angry\)"),
-        (lambda tree: tree.update(format=1), r"format \(1\) must be 2"),
-        (lambda tree: tree.pop("format"), r"format \(None\) must be 2"),
+        (lambda tree: tree.update(format=2), r"format \(2\) must be 3"),
+        (lambda tree: tree.pop("format"), r"format \(None\) must be 3"),
         (lambda tree: tree.update(surprise=1), "surprise is not a setting"),
         (lambda tree: tree["log_mel"].update(colour=1), r"log_mel\.colour is not a setting"),
         (lambda tree: tree["log_mel"].pop("n_fft"), r"log_mel\.n_fft missing"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from stser_core.adaptation import HeardSpeech, LogMelStatistics, VoiceStatistics
+from stser_core.adaptation import Average, HeardSpeech
 from stser_core.checkpoint import MANIFEST, Manifest
 from stser_core.engine import OnnxEngine
 from stser_core.ensemble import CLASSIFIERS, DEFAULT_CHECKPOINT, Request, Stser
@@ -140,13 +140,13 @@ def test_what_the_stream_said_before_changes_how_speech_is_heard(stser: Stser) -
     heard = HeardSpeech().after(frames(900) + 4)
     plain, adapted = stser.classify(frames(), None), stser.classify(frames(), None, heard)
     assert plain.posterior != adapted.posterior
-    for nothing in (HeardSpeech(), HeardSpeech(LogMelStatistics.empty(64))):
+    for nothing in (HeardSpeech(), HeardSpeech(Average.of(frames(0)))):
         assert stser.classify(frames(), None, nothing).posterior == plain.posterior
 
 
-def voice(stser: Stser, count: float) -> VoiceStatistics:
+def voice(stser: Stser, count: float) -> Average:
     size = stser.representation_size
-    return VoiceStatistics(count, np.random.default_rng(7).normal(0, 0.5, size))
+    return Average(count, np.random.default_rng(7).normal(0, 0.5, size))
 
 
 def test_what_a_voice_adds_to_the_representation_is_taken_off_before_both_classifiers_hear_it(
@@ -158,16 +158,19 @@ def test_what_a_voice_adds_to_the_representation_is_taken_off_before_both_classi
     share = 6.0 / (6.0 + centred.description.adaptation.voice_utterances)
     plain = stser.classify(log_mel, WORDS)
     verdict = stser.classify(log_mel, WORDS, HeardSpeech(voice=heard))
-    assert plain.representation is not None
-    assert verdict.representation is not None
-    np.testing.assert_array_equal(verdict.representation, plain.representation)
-    relative = (plain.representation - share * heard.mean).astype(np.float32)
     weights = TorchEngine.load(centred).model
+    nothing = np.zeros((1, stser.representation_size), np.float32)
+    hidden = engine.speech(
+        stser._normalised(Request(log_mel, None))[None], np.array([len(log_mel)]), nothing
+    ).representation[0]
+    relative = (hidden - share * heard.mean).astype(np.float32)
     assert stser._tokenizer is not None
     text = stser._tokenizer.encode(WORDS)
     read = engine.text(np.array([text.ids]), np.ones((1, len(text.ids)), np.int64))
     with torch.inference_mode():
-        alone = weights.speech(torch.from_numpy(relative)[None]).softmax(dim=1)[0].numpy()
+        logits = weights.speech(torch.from_numpy(relative)[None])
+        emotion = ((logits / 3).softmax(dim=1) @ weights.smodel.emotions)[0].numpy()
+    alone = softmax(logits[0].numpy())
     both = softmax(engine.bimodal(relative[None], read.representation)[0])
     for name, expected in (("speech", alone), ("bimodal", both)):
         spoke, before = verdict.classifiers[name], plain.classifiers[name]
@@ -176,6 +179,10 @@ def test_what_a_voice_adds_to_the_representation_is_taken_off_before_both_classi
         np.testing.assert_allclose(spoke.probabilities, expected, atol=1e-3)
         assert np.abs(np.subtract(spoke.probabilities, before.probabilities)).max() > 0.01
     assert verdict.classifiers["text"] == plain.classifiers["text"]
+    # What is remembered is neither relative to what was remembered before nor coloured by the emotion.
+    assert verdict.voice is not None
+    np.testing.assert_allclose(verdict.voice, hidden - emotion, atol=1e-3)
+    assert np.abs(emotion).max() > 0.1
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -198,7 +205,7 @@ def test_both_engines_take_off_the_same_voice(centred: Manifest) -> None:
 def test_each_request_has_its_own_voice_taken_off(centred: Manifest) -> None:
     stser = Stser.load(centred.directory)
     heard = HeardSpeech(voice=voice(stser, 4.0))
-    other = HeardSpeech(voice=VoiceStatistics(9.0, -voice(stser, 1.0).mean))
+    other = HeardSpeech(voice=Average(9.0, -voice(stser, 1.0).mean))
     requests = [
         Request(frames(120), WORDS, heard),
         Request(None, WORDS),
@@ -218,7 +225,7 @@ def test_a_model_that_is_not_centred_takes_nothing_off_and_gives_nothing_to_reme
 ) -> None:
     plain = stser.classify(frames(), WORDS)
     assert plain == stser.classify(frames(), WORDS, HeardSpeech(voice=voice(stser, 9.0)))
-    assert plain.representation is None
+    assert plain.voice is None
 
 
 def test_temperatures_of_the_manifest_soften_the_posteriors(

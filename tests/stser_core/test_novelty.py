@@ -174,5 +174,5 @@ def test_what_is_no_speech_is_not_remembered_as_a_voice(
 ) -> None:
     folder = Path(shutil.copytree(centred.directory, tmp_path / "copy"))
     stser, rng = Stser.load(with_novelty(folder, novelty)), np.random.default_rng(1)
-    assert stser.classify(sound(rng, 1), None).representation is None
-    assert stser.classify(sound(rng, 3), None).representation is not None
+    assert stser.classify(sound(rng, 1), None).voice is None
+    assert stser.classify(sound(rng, 3), None).voice is not None

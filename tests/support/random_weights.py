@@ -28,6 +28,8 @@ def random_model(sizes: StserSettings) -> StserModel:
             last = getattr(model, classifier)[-1]
             last.weight.div_(getattr(output, classifier).std())
             last.bias.zero_()
+        if sizes.speech.centred:
+            model.smodel.emotions.normal_()
     return model
 
 

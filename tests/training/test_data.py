@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from stser_core.adaptation import AdaptationSettings, LogMelStatistics
+from stser_core.adaptation import AdaptationSettings, Average
 from stser_core.features import LogMelSettings
 from stser_core.labels import EMOTIONS, Emotion
 from training.augment import stretched, tract, with_noise
@@ -60,9 +60,9 @@ def test_what_was_heard_before_is_the_speakers_own_and_never_the_utterance_itsel
 ) -> None:
     mine = [i for i, u in enumerate(data.utterances) if u.speaker == data.utterances[0].speaker]
     everything = data.heard(0, 1_000, np.random.default_rng(0))
-    others = LogMelStatistics.empty(64)
+    others = Average.of(np.zeros((0, 64)))
     for index in mine[1:]:
-        others = others.merge(LogMelStatistics.of(data.plain_mels[index]))
+        others = others.merge(Average.of(data.plain_mels[index]))
     assert everything is not None
     assert everything.count == others.count
     np.testing.assert_allclose(everything.mean, others.mean)
@@ -162,7 +162,7 @@ def test_before_some_groups_neutral_utterances_alone_were_heard(data: SpeechData
     for _, (_, _, at, taken) in zip(range(10), batches, strict=False):
         heard = taken[0].any(dim=0).numpy()
         assert set(data.labels[at.numpy()[heard]]) <= {EMOTIONS.index(Emotion.NEUTRAL)}
-    of_one = data.before(0, 30, np.random.default_rng(0), neutral=True)
+    of_one = data.before(0, 30, np.random.default_rng(0), mood=Emotion.NEUTRAL)
     assert {data.utterances[i].label for i in of_one} == {Emotion.NEUTRAL}
     assert {data.utterances[i].speaker for i in of_one} == {data.utterances[0].speaker}
 
@@ -173,7 +173,7 @@ def test_all_of_a_group_comes_through_the_same_microphone_and_noise() -> None:
     noise = np.zeros((30, 64), np.float32)
     there = Surroundings.drawn(64, [noise], settings, rng)
     speech = rng.normal(size=(2, 40, 64)).astype(np.float32)
-    heard = [there.heard(each, LogMelStatistics.of(each), rng) for each in speech]
+    heard = [there.heard(each, Average.of(each), rng) for each in speech]
     added = [
         frames - with_noise(each @ there.tract, noise, 0.0, np.random.default_rng(1))
         for (frames, _), each in zip(heard, speech, strict=True)

@@ -136,7 +136,7 @@ def test_a_speaker_is_judged_by_what_the_same_speaker_said_before_and_nobody_els
         words = spoken_words(each.utterance.text) if each.utterance.text else None
         verdict = stser.classify(frames, words, heard)
         assert each.verdict.posterior == verdict.posterior
-        heard = heard.after(frames).judged(verdict.representation)
+        heard = heard.after(frames).judged(verdict.voice)
 
 
 def test_without_adaptation_only_the_first_utterance_of_a_speaker_keeps_its_posterior(

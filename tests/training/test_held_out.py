@@ -58,7 +58,7 @@ def write(run: Run, speech: SpeechData, out: Path, sharpness: float) -> None:
     np.savez(
         out / f"{run.name}.npz",
         test=np.stack([test] * len(HEARD)),
-        neutral=test,
+        moods=np.stack([test, test]),
         validation=validation,
     )
     np.savez(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from stser_core.adaptation import AdaptationSettings
 from stser_core.engine import Floats
@@ -19,7 +20,7 @@ from stser_core.sizes import SpeechModelSettings, StserSettings, TextModelSettin
 from tests.training.conftest import tone
 from training.front_end import LogMels
 from training.lesson import SpeechTargets
-from training.loop import accuracy, score_speech, train_bimodal, train_speech
+from training.loop import accuracy, score_speech, train_bimodal, train_parts, train_speech
 from training.settings import BimodalTrainingSettings, SpeechTrainingSettings
 from training.speech_data import PLAIN, SpeechBatches, SpeechData
 from training.utterance import Utterance
@@ -103,6 +104,26 @@ def test_what_is_kept_is_the_moving_average_of_the_weights() -> None:
     last = 2 * weight.detach() - average
     assert not torch.allclose(last, weight)
     assert torch.allclose(last, seen[-1], atol=3e-2)
+
+
+def test_with_muon_a_matrix_moves_as_far_in_all_directions() -> None:
+    def spread(*, muon: bool) -> float:
+        torch.manual_seed(0)
+        layer = nn.Linear(8, 8)
+        before = layer.weight.detach().clone()
+        train_parts(
+            layer,
+            [(list(layer.parameters()), 0.01)],
+            [(torch.randn(32, 8),)],
+            lambda batch: (layer(batch[0]) * torch.arange(1, 9)).square().mean(),
+            lambda: 0.0,
+            SpeechTrainingSettings(steps=1, warm_up=1, muon=muon),
+            "one step",
+        )
+        moved = torch.linalg.svdvals(layer.weight.detach() - before)
+        return float(moved.max() / moved.min())
+
+    assert spread(muon=True) < 4 < 10 < spread(muon=False)
 
 
 def test_a_short_cut_is_trained_first_and_kept_where_the_recurrent_part_does_not_help() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from config.loader import SettingsError, build
-from stser_core.adaptation import AdaptationSettings, HeardSpeech
+from stser_core.adaptation import AdaptationSettings, HeardSpeech, voice_offset
 from stser_core.fusion import StserModel
 from stser_core.labels import EMOTIONS
 from tests.training.test_loop import SIZES
@@ -29,7 +29,7 @@ def test_evaluation_takes_off_what_a_stream_that_heard_these_utterances_would() 
     assert heard.voice is not None
     found = offsets(said, [[], [4, 1]], SETTINGS)
     np.testing.assert_array_equal(found[0], 0)
-    np.testing.assert_allclose(found[1], heard.voice.offset(SETTINGS), rtol=1e-6)
+    np.testing.assert_allclose(found[1], voice_offset(heard.voice, SETTINGS), rtol=1e-6)
 
 
 def test_training_takes_off_the_mean_of_some_others_of_the_group_and_never_of_another_voice() -> (
@@ -38,9 +38,10 @@ def test_training_takes_off_the_mean_of_some_others_of_the_group_and_never_of_an
     said = torch.arange(12.0).view(6, 2) ** 2
     everyone, rng = np.ones(3, np.bool_), np.random.default_rng(0)
     both = weights(everyone, 2, SETTINGS, rng), weights(everyone, 0, SETTINGS, rng)
-    left = taken_off(said, torch.from_numpy(np.stack(both)))
+    told = said + 1  # without an emotion that adds -1
+    left = taken_off(said, told, torch.from_numpy(np.stack(both)))
     for row, (a, b) in enumerate([(1, 2), (0, 2), (0, 1)]):
-        torch.testing.assert_close(left[row], said[row] - (said[a] + said[b]) / (2 + 2))
+        torch.testing.assert_close(left[row], said[row] - (told[a] + told[b]) / (2 + 2))
     torch.testing.assert_close(left[3:], said[3:])
 
 
@@ -78,6 +79,37 @@ def test_a_centred_model_judges_alike_whatever_a_voice_always_adds() -> None:
     np.testing.assert_allclose(logits(3, [0]), alone, atol=1e-4)
     np.testing.assert_allclose(logits(3, [0, 1, 2, 3])[:1], alone, atol=1e-4)
     assert np.abs(logits(0, [0]) - first).max() > 1e-3
+
+
+def test_a_voice_that_was_neutral_throughout_is_known_as_one_that_was_not() -> None:
+    """What emotions add is taken off what is remembered of a voice."""
+    rng = np.random.default_rng(0)
+    sizes = dataclasses.replace(SIZES, speech=dataclasses.replace(SIZES.speech, centred=True))
+    model, width = StserModel(sizes), sizes.speech.representation
+    model.smodel.emotions.copy_(torch.from_numpy(rng.normal(size=(4, width))))
+    voice = torch.from_numpy(rng.normal(size=width).astype(np.float32))
+    recognised = 150 * torch.eye(4)
+
+    def known(moods: list[int]) -> np.ndarray:
+        said = voice + model.smodel.emotions[moods]
+        told = model.voice(said, recognised[moods]).numpy()
+        return offsets(told, [range(len(moods))], SETTINGS)[0]
+
+    np.testing.assert_allclose(known([2, 2, 2, 2]), known([0, 1, 2, 3]), atol=1e-5)
+    np.testing.assert_allclose(known([0, 0, 0, 0]), 4 / 6 * voice.numpy(), atol=1e-5)
+
+
+def test_what_each_emotion_adds_follows_training() -> None:
+    smodel = StserModel(
+        dataclasses.replace(SIZES, speech=dataclasses.replace(SIZES.speech, centred=True))
+    ).smodel
+    added = torch.randn(4, smodel.settings.representation)
+    labels = torch.tensor([3, 0, 0, 1])  # and never the third
+    for _ in range(1_000):
+        smodel.follow(added[labels], labels)
+    for label in (0, 1, 3):
+        torch.testing.assert_close(smodel.emotions[label], added[label], atol=1e-3, rtol=0)
+    assert not smodel.emotions[2].any()
 
 
 def test_settings_that_leave_a_centred_model_without_a_voice_are_refused() -> None:
