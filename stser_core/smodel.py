@@ -119,9 +119,9 @@ class SpeechModel(nn.Module):
             representation: As :meth:`forward` gives it, ``(batch, representation)``.
             posterior: Of the emotions, ``(batch, classes)``.
         """
-        return (
-            representation - posterior @ self.emotions if self.settings.centred else representation
-        )
+        if not self.settings.centred:
+            return representation
+        return representation - posterior @ self.emotions
 
     def frames(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What is pooled over time, as :meth:`forward` takes it.

@@ -121,7 +121,8 @@ def train_speech(
         if model.smodel.settings.centred:
             model.smodel.follow(heard, targets.labels[at])
             # Voices that are trained on are judged better than others, and known better.
-            posterior = model.speech(heard).detach().softmax(dim=-1)
+            with torch.no_grad():
+                posterior = model.speech(heard).softmax(dim=-1)
             heard = taken_off(heard, model.smodel.voice(heard, posterior), taken)
         share = mixing.sample((len(heard), 1)) if mixing is not None else torch.ones(len(heard), 1)
         # Neighbours in a batch are as good as any others: its rows are drawn at random.

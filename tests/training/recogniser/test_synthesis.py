@@ -69,7 +69,7 @@ def test_a_program_that_no_line_needs_may_be_missing(
 ) -> None:
     flite = shutil.which("flite")
     if flite is None:
-        pytest.skip("not installed: flite")
+        pytest.skip("flite is not installed: apt-get install flite")
     (tmp_path / "flite").symlink_to(flite)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert {"espeak-ng", "festival"} <= set(missing_packages())
