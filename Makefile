@@ -65,7 +65,7 @@ text-model: $(TEST_VENV)/installed
 	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train distil --out runs/distil $(ARGS) \
 		--teacher $$(./setup/teacher $(TEST_VENV)/bin/python runs/teacher)
 
-# The default weights (TAUGHT="--smodel FILE --hearing FILE": with a teacher of the voice, docs/teacher.md): the ALBERT distilled,
+# The default weights (TAUGHT="--smodel FILE --hearing FILE --read FILE": with a teacher of the voice, docs/teacher.md): the ALBERT distilled,
 # each corpus left out once to learn how sure one may be of a stranger, both branches trained, and exported.
 model: text-model
 	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train left-out $(CONFIG) $(TAUGHT) $(ARGS) >/dev/null

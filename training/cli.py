@@ -133,7 +133,8 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
     if flags.command == "pretrain":
         from training.pretrain import pretrain
 
-        sys.stdout.write(f"{pretrain(flags.teacher, flags.root, flags.out, settings)}\n")
+        out = pretrain(flags.teacher, flags.root, flags.out, settings, flags.read)
+        sys.stdout.write(f"{out}\n")
         return 0
     if flags.command == "tables":
         return _tables(flags)
@@ -178,7 +179,7 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
 def _teacher(flags: argparse.Namespace) -> VoiceTeacher:
     from training.voice_teacher import VoiceTeacher
 
-    return VoiceTeacher(smodel=flags.smodel, hearing=flags.hearing)
+    return VoiceTeacher(smodel=flags.smodel, hearing=flags.hearing, read=flags.read)
 
 
 def _evaluate(flags: argparse.Namespace) -> int:

@@ -50,7 +50,7 @@ from training.speech_data import SpeechData
 from training.text_data import TextData
 from training.text_encoder import TextEncoder
 from training.unlike import unlike_figures
-from training.voice_teacher import VoiceTeacher
+from training.voice_teacher import Taught, VoiceTeacher
 
 logger = logging.getLogger(__name__)
 
@@ -121,9 +121,9 @@ def _run_all(
     teacher: VoiceTeacher,
 ) -> None:
     left = [run for run in runs if not _speech_is_done(run, out)]
-    heard = teacher.heard(speech.utterances) if left else None
+    taught = teacher.taught(speech, settings) if left else Taught()
     for run in left:
-        run_speech(run, speech, root, out, teacher, heard)
+        run_speech(run, speech, root, out, teacher, taught)
     text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
     for run in runs:
         run_pairs(run, speech, text, checkpoint, out)
@@ -206,7 +206,7 @@ def run_speech(
     root: Path,
     out: Path,
     teacher: VoiceTeacher,
-    heard: NDArray[np.float32] | None = None,
+    taught: Taught,
 ) -> None:
     """Train one speech branch and keep it with what it says of validation and test, unless it is there.
 
@@ -220,7 +220,7 @@ def run_speech(
         root: Folder of the noise.
         out: Folder of the results.
         teacher: Of the branch.
-        heard: What it heard of ``speech``, where that has been read; else it is read now.
+        taught: What it heard of ``speech``.
 
     Raises:
         TrainingError: What the teacher left cannot be used.
@@ -231,9 +231,7 @@ def run_speech(
     torch.manual_seed(run.settings.seed)
     model = StserModel(run.settings.sizes)
     teacher.start(model.smodel)
-    if heard is None:
-        heard = teacher.heard(speech.utterances)
-    prior = fit_speech(model, speech, run.fold, root, run.settings, heard)
+    prior = fit_speech(model, speech, run.fold, root, run.settings, taught)
     save_model(
         nn.ModuleList([model.smodel, model.speech]),
         str((out / run.name).with_suffix(".safetensors")),

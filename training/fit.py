@@ -46,7 +46,7 @@ from training.speech_data import SpeechBatches, SpeechData
 from training.text_data import TextBatches, TextData
 from training.text_encoder import TextEncoder
 from training.unlike import learn_novelty
-from training.voice_teacher import VoiceTeacher
+from training.voice_teacher import Taught, VoiceTeacher
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +70,9 @@ def fit_speech(
     fold: Fold,
     root: Path,
     settings: OpenSettings,
-    hearing: NDArray[np.float32] | None = None,
+    taught: Taught,
 ) -> LogMelStatistics:
-    """Train the speech branch on a fold, with a teacher where there is its hearing.
+    """Train the speech branch on a fold, with a teacher where there is one.
 
     Returns:
         The prior that goes with it.
@@ -86,6 +86,7 @@ def fit_speech(
         read_noises(root, settings.log_mel),
         settings.speech,
         generator(settings, 1),
+        None if taught.pieces is None else taught.pieces.data,
     )
     labels = data.labels[list(fold.validation)]
     corpora = np.array([data.utterances[i].corpus for i in fold.validation])
@@ -99,7 +100,7 @@ def fit_speech(
         ]
         return float(np.mean(of_corpus))  # each corpus counts alike, however large
 
-    targets = _targets(data, fold, settings, hearing, model.settings.speech.representation)
+    targets = _targets(data, fold, settings, taught, model.settings.speech.representation)
     train_speech(model, batches, targets, validate, settings.speech)
     return prior
 
@@ -108,19 +109,20 @@ def _targets(
     data: SpeechData,
     fold: Fold,
     settings: OpenSettings,
-    hearing: NDArray[np.float32] | None,
+    taught: Taught,
     representation: int,
 ) -> SpeechTargets:
     """Labels, and what a teacher says of the training speakers."""
-    if hearing is None:
+    if taught.heard is None:
         return SpeechTargets(data.labels, settings.speech)
     lesson = prepare(
-        hearing,
+        taught.heard,
         data.utterances,
         fold.train,
         settings.speech,
         settings.lesson,
         generator(settings, 8),
+        None if taught.pieces is None else taught.pieces.heard,
     )
     return SpeechTargets(data.labels, settings.speech, lesson, representation)
 
@@ -212,8 +214,7 @@ def fit(
     if speech_from is None:
         model = started(encoder, settings)
         teacher.start(model.smodel)
-        heard = teacher.heard(speech.utterances)
-        prior = fit_speech(model, speech, fold, root, settings, heard)
+        prior = fit_speech(model, speech, fold, root, settings, teacher.taught(speech, settings))
     else:
         model, prior = _with_speech_of(speech_from, encoder, settings)
     if text_from is None:

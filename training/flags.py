@@ -226,6 +226,12 @@ def _add_hear(commands: Any, shared: argparse.ArgumentParser) -> None:
             help="folder of a Whisper such as whisper-base, as transformers saves it",
         )
         command.add_argument("--out", type=Path, required=True, help="file to write (safetensors)")
+    command.add_argument(
+        "--read",
+        type=Path,
+        metavar="FILE",
+        help="keep there what the teacher hears in read speech (2 GB), or take it from there if it is",
+    )
 
 
 def _add_teacher(command: argparse.ArgumentParser) -> None:
@@ -238,6 +244,12 @@ def _add_teacher(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--smodel", type=Path, metavar="FILE", help="the smodel to start from, of pretrain"
+    )
+    command.add_argument(
+        "--read",
+        type=Path,
+        metavar="FILE",
+        help="read speech and what a teacher heard in it, as pretrain --read keeps it",
     )
 
 

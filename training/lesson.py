@@ -23,18 +23,23 @@ from training.errors import TrainingError
 from training.settings import LessonSettings, SpeechTrainingSettings
 from training.utterance import Utterance
 
+NO_LABEL: Final = -1
+"""In place of a label: the emotion of read speech is not known."""
 _ENOUGH = 10_000
 """Rows that principal components are found from."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
-    """What a teacher says of the utterances that it was asked about; NaN for all others."""
+    """What a teacher says of the utterances that it was asked about; NaN for all others.
+
+    Pieces of read speech come after the utterances: of them there are opinions alone.
+    """
 
     opinions: NDArray[np.float32]
-    """Logarithms of posteriors, ``(utterances, classes)``."""
+    """Logarithms of posteriors, ``(utterances + pieces, classes)``."""
     sounds: NDArray[np.float32]
-    """``(utterances, components)``, their mean variance 1."""
+    """``(utterances + pieces, components)``, their mean variance 1."""
 
 
 def prepare(
@@ -44,6 +49,7 @@ def prepare(
     training: SpeechTrainingSettings,
     settings: LessonSettings,
     rng: np.random.Generator,
+    pieces: NDArray[np.float32] | None = None,
 ) -> Lesson:
     """Prepare a lesson from what a teacher heard.
 
@@ -54,6 +60,7 @@ def prepare(
         training: Gives the corpora and what each counts.
         settings: How the teacher learns.
         rng: Parts the speakers.
+        pieces: What it heard in pieces of read speech, relative to their voices: ``(pieces, width)``.
 
     Raises:
         TrainingError: There are too few speakers.
@@ -62,6 +69,7 @@ def prepare(
     values = heard[rows]
     for speaker in np.unique(speakers):
         values[speakers == speaker] -= values[speakers == speaker].mean(axis=0)
+    means = _means(values, settings)
     values /= values.std(axis=0) + 1e-4
     labels = np.array([EMOTIONS.index(utterances[i].label) for i in train])
     corpora = np.array([utterances[i].corpus for i in train])
@@ -73,7 +81,33 @@ def prepare(
     told = components(values, settings.components)
     sounds = np.full((len(utterances), told.shape[1]), np.nan, np.float32)
     sounds[rows] = told
-    return Lesson(opinions, sounds)
+    if pieces is None:
+        return Lesson(opinions, sounds)
+    said = _of_pieces(pieces, means, labels, weights, settings)
+    unheard = np.full((len(pieces), told.shape[1]), np.nan, np.float32)
+    return Lesson(np.concatenate([opinions, said]), np.concatenate([sounds, unheard]))
+
+
+def _means(values: NDArray[np.float32], settings: LessonSettings) -> NDArray[np.float32]:
+    """Of what was heard the mean over time and layers, as of pieces of read speech: ``(rows, width)``."""
+    by_layer = values.reshape(len(values), len(settings.layers), 2, -1)
+    return np.asarray(by_layer[:, :, 0].mean(axis=1))
+
+
+def _of_pieces(
+    pieces: NDArray[np.float32],
+    values: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    settings: LessonSettings,
+) -> NDArray[np.float32]:
+    """Opinions of read speech by a regression that was fitted to all training speakers."""
+    from sklearn.linear_model import LogisticRegression
+
+    spread = values.std(axis=0) + 1e-4
+    regression = LogisticRegression(C=settings.regularisation, max_iter=500)
+    regression.fit(values / spread, labels, weights)
+    return np.asarray(regression.predict_log_proba(pieces / spread), np.float32)
 
 
 def _weights(
@@ -160,7 +194,8 @@ class SpeechTargets(nn.Module):
         """
         super().__init__()
         self._settings = settings
-        self.labels: Final = torch.from_numpy(labels)
+        pieces = 0 if lesson is None else len(lesson.opinions) - len(labels)
+        self.labels: Final = torch.from_numpy(np.concatenate([labels, np.full(pieces, NO_LABEL)]))
         self._opinions = self._sounds = None
         self.tell: nn.Linear | None = None
         if lesson is not None and settings.opinion_share > 0:
@@ -172,13 +207,19 @@ class SpeechTargets(nn.Module):
     def of_logits(self, logits: Tensor, at: Tensor) -> Tensor:
         """Loss of each row, float32 ``(batch,)``; ``at`` says which utterances the rows are."""
         settings = self._settings
+        labels = self.labels[at]
         by_label = F.cross_entropy(
-            logits, self.labels[at], label_smoothing=settings.label_smoothing, reduction="none"
+            logits,
+            labels,
+            label_smoothing=settings.label_smoothing,
+            reduction="none",
+            ignore_index=NO_LABEL,
         )
         if self._opinions is None:
             return by_label
         # Posteriors that are not so sure say how near the other classes are.
-        heat, share = settings.opinion_temperature, settings.opinion_share
+        heat = settings.opinion_temperature
+        share = torch.where(labels == NO_LABEL, 1.0, settings.opinion_share)
         opinions = F.log_softmax(self._opinions[at] / heat, dim=1)
         ours = F.log_softmax(logits / heat, dim=1)
         divergence = F.kl_div(ours, opinions, reduction="none", log_target=True).sum(dim=1)
@@ -188,4 +229,8 @@ class SpeechTargets(nn.Module):
         """Loss of what representations ``(batch, values)`` tell of the teacher's sounds; a scalar."""
         if self._sounds is None or self.tell is None:
             return representation.new_zeros(())
-        return self._settings.sound_share * F.mse_loss(self.tell(representation), self._sounds[at])
+        heard = self.labels[at] != NO_LABEL
+        if not heard.any():
+            return representation.new_zeros(())
+        wrong = F.mse_loss(self.tell(representation[heard]), self._sounds[at[heard]])
+        return self._settings.sound_share * wrong

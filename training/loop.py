@@ -24,7 +24,7 @@ from stser_core.labels import EMOTIONS, Emotion
 from stser_core.short_cut import ShortCut
 from stser_core.smodel import SpeechModel
 from training.early_stopping import EarlyStopping
-from training.lesson import SpeechTargets
+from training.lesson import NO_LABEL, SpeechTargets
 from training.metrics import confusion, unweighted_accuracy
 from training.settings import BimodalTrainingSettings, SpeechTrainingSettings, TextTrainingSettings
 from training.speech_data import SpeechData
@@ -119,7 +119,8 @@ def train_speech(
             heard = represent(log_mel, lengths)
         heard = heard.float()
         if model.smodel.settings.centred:
-            model.smodel.follow(heard, targets.labels[at])
+            known = targets.labels[at] != NO_LABEL
+            model.smodel.follow(heard[known], targets.labels[at[known]])
             # Voices that are trained on are judged better than others, and known better.
             with torch.no_grad():
                 posterior = model.speech(heard).softmax(dim=-1)
@@ -143,10 +144,13 @@ def train_speech(
         kept = copy.deepcopy(whole.state_dict())
         nn.init.constant_(model.smodel.share, 0.1)
         taught = [parts]
-    known = {id(p) for part in taught for p in part.parameters()}
+    taught_already = {id(p) for part in taught for p in part.parameters()}
     rates = [
-        ([p for p in whole.parameters() if id(p) not in known], settings.learning_rate),
-        ([p for p in whole.parameters() if id(p) in known], settings.learning_rate * _KNOWN),
+        ([p for p in whole.parameters() if id(p) not in taught_already], settings.learning_rate),
+        (
+            [p for p in whole.parameters() if id(p) in taught_already],
+            settings.learning_rate * _KNOWN,
+        ),
     ]
     averaged = None
     if settings.averaging > 0:

@@ -54,9 +54,10 @@ be told (article 50). This is no legal advice.
 GoEmotions, MELD, DailyDialog, CARER, TweetEval. Noise: ESC-10. Sources, citations and licences:
 [LICENSE-weights.md](../LICENSE-weights.md). The weights are CC BY-NC-SA 4.0: no commercial purpose.
 
-**Teacher.** The smodel first learnt from 6.5 hours of people who read what the encoder of OpenAI's whisper-base hears
-in them, then labels together with what a regression on that encoder's states says of speakers that it never saw
-([teacher.md](teacher.md)). The encoder is in no file of this package.
+**Teacher.** The smodel first learnt from 6.5 hours of people who read, and from as much again in other manners by a
+vocoder, what the encoder of OpenAI's whisper-base hears in them. Then it learnt labels, together with what regressions
+on that encoder's states say of speakers that they never saw, those readers among them ([teacher.md](teacher.md)). The
+encoder is in no file of this package.
 
 **Training.** Each utterance is heard at three speeds, in noise, with other microphones and gains, bands and
 spans blanked, with other vocal tracts and tempi; two in five come through synthetic rooms and telephones (300 to

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from stser_core.features import LogMel, LogMelSettings, log_mel
 from stser_core.text import TextTokenizer
-from training.channels import TRAINED
+from training.channels import TRAINED, Channel
 from training.corpora import read_manifest, read_texts
+from training.errors import TrainingError
 from training.folds import Fold
 from training.front_end import extract, load_audio
+from training.manners import VOICES
 from training.settings import OpenSettings
 from training.speech_data import PLAIN, SpeechData, at_speed
 from training.text_data import TextData
@@ -46,15 +48,28 @@ def read_speech(
 
     Raises:
         CorpusError: A corpus is missing or damaged.
+        TrainingError: There is no channel or voice of a name.
     """
     utterances = [u for name in settings.speech.corpora for u in read_manifest(root / name)]
     versions = {PLAIN: extract(utterances, settings.log_mel, cache)}
     if augmented:
         for speed in settings.speech.speeds:
             versions[at_speed(speed)] = extract(utterances, settings.log_mel, cache, speed)
-        for name in settings.speech.channels:
-            versions[name] = extract(utterances, settings.log_mel, cache, channel=TRAINED[name])
+        changes = [
+            *_named("channels", settings.speech.channels, TRAINED),
+            *_named("voices", settings.speech.voices, VOICES),
+        ]
+        for change in changes:
+            versions[change.name] = extract(utterances, settings.log_mel, cache, channel=change)
     return SpeechData(utterances, versions, settings.adaptation)
+
+
+def _named(setting: str, names: Sequence[str], known: Mapping[str, Channel]) -> list[Channel]:
+    if unknown := [name for name in names if name not in known]:
+        raise TrainingError(
+            f"speech.{setting}: there is no {unknown[0]!r}. There is {', '.join(known)}."
+        )
+    return [known[name] for name in names]
 
 
 def read_noises(root: Path, settings: LogMelSettings) -> list[LogMel]:

@@ -8,9 +8,7 @@ states, each speaker's mean taken off, as principal components (Romero et al., 2
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,24 +18,19 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from stser_core.adaptation import LogMelStatistics, normalise
-from stser_core.features import LogMel, log_mel
+from stser_core.features import LogMel
 from stser_core.fusion import StserModel
-from stser_core.labels import Emotion
 from stser_core.smodel import SpeechModel
 from training.errors import TrainingError
-from training.front_end import LogMels, load_audio, trim
-from training.hear import RATE_HZ, STEP, WhisperEar
+from training.hear import WhisperEar
 from training.lesson import components
 from training.loop import train_parts
 from training.open_corpora import generator, read_noises
-from training.recogniser.speech import Recording, read_recordings
+from training.read_speech import ReadSpeech, hear_windows
 from training.settings import OpenSettings
-from training.speech_data import PLAIN, SpeechData
 from training.surroundings import Surroundings
-from training.utterance import Utterance
 
 logger = logging.getLogger(__name__)
 
@@ -47,24 +40,9 @@ _MEASURED = 16
 """Windows of each voice that are measured, at most."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class ReadSpeech:
-    """Windows of read speech, all of one length, and what the teacher hears in them."""
-
-    data: SpeechData
-    """Each window as an utterance of its speaker."""
-    states: NDArray[np.float16]
-    """``(windows, pooled frames, width)``."""
-
-    readers: NDArray[np.str_]
-    """Who reads each window; at each speed a reader is a speaker of the data."""
-
-    @property
-    def speakers(self) -> NDArray[np.str_]:
-        return np.array([utterance.speaker for utterance in self.data.utterances])
-
-
-def pretrain(folder: Path, root: Path, out: Path, settings: OpenSettings) -> Path:
+def pretrain(
+    folder: Path, root: Path, out: Path, settings: OpenSettings, keep: Path | None = None
+) -> Path:
     """Train a smodel to tell, frame by frame, what the teacher hears.
 
     Args:
@@ -72,12 +50,19 @@ def pretrain(folder: Path, root: Path, out: Path, settings: OpenSettings) -> Pat
         root: Folder of the corpora.
         out: File of weights to write, for ``stser-train fit``, ``crossval`` and ``left-out``.
         settings: All of them.
+        keep: File for the windows and what was heard in them, which these learn from, too; where it is
+            there, nothing is heard again.
 
     Raises:
         CorpusError: A corpus is missing or damaged.
         TrainingError: The teacher cannot be used, or there is one speaker alone.
     """
-    read = hear_windows(WhisperEar(folder, half=settings.lesson.half_precision), root, settings)
+    if keep is not None and keep.is_file():
+        read = ReadSpeech.load(keep, settings.adaptation)
+    else:
+        read = hear_windows(WhisperEar(folder, half=settings.lesson.half_precision), root, settings)
+        if keep is not None:
+            read.save(keep)
     torch.manual_seed(settings.seed)
     smodel = StserModel(settings.sizes).smodel
     share = learn(smodel, read, read_noises(root, settings.log_mel), settings)
@@ -104,61 +89,6 @@ def load_pretrained(smodel: SpeechModel, path: Path) -> None:
             f"{path}: a smodel of other sizes than [sizes.speech] says. Run stser-train pretrain "
             "with the same settings."
         ) from error
-
-
-def hear_windows(ear: WhisperEar, root: Path, settings: OpenSettings) -> ReadSpeech:
-    """Cut speech into windows, speakers in turn, until there are so many hours; ask the teacher."""
-    ours, front_end = settings.pretraining, settings.log_mel
-    per_frame, rest = divmod(settings.sizes.speech.pool_time * front_end.hop_length, STEP)
-    if per_frame == 0 or rest or front_end.sample_rate_hz != RATE_HZ:
-        raise TrainingError(
-            f"pretrain needs frames of speech.pool_time x log_mel.hop_length in multiples of {STEP} "
-            f"samples, at {RATE_HZ} Hz: those of a Whisper."
-        )
-    ear.check(settings.lesson.layers)
-    size = int(ours.window_s * RATE_HZ) // (per_frame * STEP) * per_frame * STEP
-    recordings = [r for name in ours.corpora for r in read_recordings(root / name)]
-    wanted = int(ours.hours * 3600 * RATE_HZ / size)
-    edge = (front_end.win_length - front_end.hop_length) // 2  # frames lie amid their windows
-    utterances, mels, states, readers = [], [], [], []
-    windows = _windows(recordings, size, ours.speeds, generator(settings, 9))
-    bar = tqdm(windows, "hear", wanted, mininterval=10)
-    for recording, speed, window in itertools.islice(bar, wanted):
-        heard = ear.states(window)
-        mean = np.mean([heard[n] for n in settings.lesson.layers], axis=0)
-        pooled = mean.reshape(-1, per_frame, mean.shape[1]).mean(axis=1)
-        states.append(pooled.astype(np.float16))
-        mels.append(log_mel(np.pad(window, edge), front_end).astype(np.float16))
-        voice = f"{recording.speaker} at {speed:g}"
-        # Read aloud; the label is not used.
-        utterances.append(Utterance(corpus=recording.corpus, speaker=voice, label=Emotion.NEUTRAL))
-        readers.append(recording.speaker)
-    if len(set(readers)) < 2:
-        raise TrainingError(f"{root}: pretrain needs two speakers or more: one is held out.")
-    kept = LogMels(np.concatenate(mels), np.cumsum([len(mel) for mel in mels]))
-    data = SpeechData(utterances, {PLAIN: kept}, settings.adaptation)
-    return ReadSpeech(data, np.stack(states), np.array(readers))
-
-
-def _windows(
-    recordings: Sequence[Recording], size: int, speeds: Sequence[float], rng: np.random.Generator
-) -> Iterator[tuple[Recording, float, NDArray[np.float32]]]:
-    """What speakers say at each speed, in turn, joined and cut into windows of ``size`` samples."""
-    of_speaker: dict[str, list[Recording]] = defaultdict(list)
-    for at in rng.permutation(len(recordings)):
-        of_speaker[recordings[at].speaker].append(recordings[at])
-    rest: dict[tuple[str, float], NDArray[np.float32]] = defaultdict(
-        lambda: np.empty(0, np.float32)
-    )
-    for turn in itertools.zip_longest(*of_speaker.values()):
-        for recording in filter(None, turn):
-            speed = float(rng.choice(speeds))
-            samples = trim(load_audio(recording.path, RATE_HZ, speed), RATE_HZ)
-            samples = np.concatenate([rest[recording.speaker, speed], samples])
-            whole = len(samples) // size * size
-            rest[recording.speaker, speed] = samples[whole:]
-            for window in samples[:whole].reshape(-1, size):
-                yield recording, speed, window
 
 
 def learn(

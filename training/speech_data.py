@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,10 @@ class SpeechData:
     def plain_mels(self) -> LogMels:
         """Log-mel as recorded."""
         return self.versions[PLAIN]
+
+    def of_speaker(self, speaker: str) -> NDArray[np.int64]:
+        """What a speaker said."""
+        return self._said[speaker]
 
     def through(self, mels: LogMels) -> SpeechData:
         """The same utterances, each judged as this log-mel of it."""
@@ -162,14 +167,27 @@ class SpeechBatches:
         noises: Sequence[LogMel],
         settings: SpeechTrainingSettings,
         rng: np.random.Generator,
+        pieces: SpeechData | None = None,
     ) -> None:
+        """Args:
+
+        data: All utterances.
+        indices: Which of them to train on.
+        prior: For the normalisation.
+        noises: That are added to some.
+        settings: What is drawn, and how often.
+        rng: Draws everything.
+        pieces: Pieces of read speech, which come in groups of their own: ``settings.read_share``.
+        """
         self._data = data
+        self._pieces = pieces if settings.read_share > 0 else None
         self._prior = prior
         self._noises = noises
         self._settings = settings
         self._rng = rng
         self._channels = [name for name in settings.channels if name in data.versions]
-        self._speeds = [PLAIN, *(s for s in map(at_speed, settings.speeds) if s in data.versions)]
+        others = [*map(at_speed, settings.speeds), *settings.voices]
+        self._speakers = [PLAIN, *(name for name in others if name in data.versions)]
         said: dict[str, dict[str, dict[int, list[int]]]] = {}
         for index in indices:
             utterance, label = data.utterances[index], int(data.labels[index])
@@ -196,27 +214,44 @@ class SpeechBatches:
                 )
 
     def _group(self) -> _Group:
-        settings, rng, data = self._settings, self._rng, self._data
+        settings, rng = self._settings, self._rng
+        if self._pieces is not None and rng.random() < settings.read_share:
+            return self._read_group(self._pieces)
         shares = np.array(settings.corpus_shares)
         speakers = self._said[settings.corpora[rng.choice(len(shares), p=shares / shares.sum())]]
         of_label = [*speakers[rng.integers(len(speakers))].values()]
         others = rng.random() < settings.channel_share
-        version = str(rng.choice(self._channels if others and self._channels else self._speeds))
-        count = int(rng.choice(settings.heard_before))
-        mels = data.versions[version]
+        version = str(rng.choice(self._channels if others and self._channels else self._speakers))
         mood = Emotion.NEUTRAL if rng.random() < settings.neutral_heard else None
+        drawn = [of_label[rng.integers(len(of_label))] for _ in range(settings.group)]
+        indices = [said[rng.integers(len(said))] for said in drawn]
+        return self._together(self._data, indices, version, mood)
+
+    def _read_group(self, pieces: SpeechData) -> _Group:
+        """Pieces that one voice reads; their places come after those of the utterances."""
+        said = pieces.of_speaker(
+            pieces.utterances[int(self._rng.integers(len(pieces.utterances)))].speaker
+        )
+        indices = self._rng.choice(said, self._settings.group).tolist()
+        group = self._together(pieces, indices, PLAIN, None)
+        after = len(self._data.utterances)
+        return dataclasses.replace(group, indices=[after + index for index in indices])
+
+    def _together(
+        self, data: SpeechData, indices: Sequence[int], version: str, mood: Emotion | None
+    ) -> _Group:
+        """Utterances of one voice in the same surroundings."""
+        settings, rng = self._settings, self._rng
+        count = int(rng.choice(settings.heard_before))
         there = Surroundings.drawn(len(self._prior.mean), self._noises, settings, rng)
-        log_mels, indices = [], []
-        for _ in range(settings.group):
-            said = of_label[rng.integers(len(of_label))]
-            index = said[rng.integers(len(said))]
-            log_mel = crop(mels[index], settings.crop_frames, rng)
+        log_mels = []
+        for index in indices:
+            log_mel = crop(data.versions[version][index], settings.crop_frames, rng)
             before = data.heard(index, count, rng, version, mood=mood)
             log_mel, before = there.heard(log_mel, before, rng)
             log_mels.append(normalise(log_mel, before, self._prior, data.adaptation))
-            indices.append(index)
-        may_be_heard = (data.labels[indices] == _NEUTRAL) | (mood is None)
-        return _Group(log_mels, indices, weights(may_be_heard, count, data.adaptation, rng))
+        may_be_heard = (data.labels[list(indices)] == _NEUTRAL) | (mood is None)
+        return _Group(log_mels, list(indices), weights(may_be_heard, count, data.adaptation, rng))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

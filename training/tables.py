@@ -105,9 +105,10 @@ Written by `stser-train tables` from the output of these commands, on the corpor
 [LICENSE-weights.md](../../LICENSE-weights.md) below `$STSER_DATA` ([docs/teacher.md](../teacher.md) on the first two;
 `make model TAUGHT=...` trains, `make figures TAUGHT=...` measures):
 
-    stser-train pretrain --teacher WHISPER --config config/train_taught.toml --out runs/smodel.safetensors
+    stser-train pretrain --teacher WHISPER --config config/train_taught.toml --read runs/read.npz \\
+        --out runs/smodel.safetensors
     stser-train hear --teacher WHISPER --config config/train_taught.toml --out runs/hearing.safetensors
-    TAUGHT="--smodel runs/smodel.safetensors --hearing runs/hearing.safetensors"
+    TAUGHT="--smodel runs/smodel.safetensors --hearing runs/hearing.safetensors --read runs/read.npz"
     stser-train left-out --config config/train_taught.toml $TAUGHT
     stser-train fit --config config/train_taught.toml $TAUGHT --strangers runs/left-out/left-out.json \\
         --out stser_core/weights/stser-open

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,19 +9,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stser_core.smodel import SpeechModel
+from training.errors import TrainingError
 from training.hearing import read_hearing
 from training.pretrain import load_pretrained
-from training.utterance import Utterance
+from training.read_speech import Pieces, ReadSpeech
+from training.settings import OpenSettings
+from training.speech_data import SpeechData
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """What a teacher heard, in memory."""
+
+    heard: NDArray[np.float32] | None = None
+    """Of each utterance, ``(utterances, values)``."""
+    pieces: Pieces | None = None
+    """Of read speech."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceTeacher:
-    """Two files, each of which may be missing."""
+    """Three files, each of which may be missing."""
 
     smodel: Path | None = None
     """What the smodel starts from, as ``stser-train pretrain`` writes it."""
     hearing: Path | None = None
     """What was heard in the training utterances, as ``stser-train hear`` writes it."""
+    read: Path | None = None
+    """Read speech and what was heard in it, as ``stser-train pretrain`` keeps it; it needs ``hearing``, too."""
 
     def start(self, smodel: SpeechModel) -> None:
         """Put pre-trained weights in place, where there are any.
@@ -33,10 +47,18 @@ class VoiceTeacher:
         if self.smodel is not None:
             load_pretrained(smodel, self.smodel)
 
-    def heard(self, utterances: Sequence[Utterance]) -> NDArray[np.float32] | None:
-        """What was heard of each utterance, ``(utterances, values)``, where it was.
+    def taught(self, speech: SpeechData, settings: OpenSettings) -> Taught:
+        """What was heard, where it was.
 
         Raises:
-            TrainingError: The file cannot be read, or is of other utterances.
+            TrainingError: A file cannot be read, or is of other utterances.
         """
-        return None if self.hearing is None else read_hearing(self.hearing, utterances)
+        heard = None if self.hearing is None else read_hearing(self.hearing, speech.utterances)
+        if self.read is None or settings.speech.read_share == 0:
+            return Taught(heard)
+        if heard is None:
+            raise TrainingError(
+                "--read needs --hearing: opinions of read speech are learnt from it."
+            )
+        read = ReadSpeech.load(self.read, settings.adaptation)
+        return Taught(heard, read.pieces(settings.lesson.pieces))

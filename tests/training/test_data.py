@@ -14,11 +14,12 @@ from stser_core.labels import EMOTIONS, Emotion
 from training.augment import stretched, tract, with_noise
 from training.corpora import read_manifest
 from training.errors import CorpusError
-from training.front_end import extract, load_audio, trim
+from training.front_end import LogMels, extract, load_audio, trim
 from training.open_corpora import noise_recordings
 from training.settings import SpeechTrainingSettings
 from training.speech_data import PLAIN, SpeechBatches, SpeechData
 from training.surroundings import Surroundings
+from training.utterance import Utterance
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +146,32 @@ def test_neighbours_of_a_group_are_one_voice_and_batches_are_whole_groups(data: 
     groups = [voices[first : first + 4] for first in range(0, len(voices), 4)]
     assert {len(set(group)) for group in groups} == {1}
     assert len({group[0] for group in groups}) == 3
+
+
+def test_some_groups_are_pieces_that_one_voice_reads_and_come_after_the_utterances(
+    data: SpeechData,
+) -> None:
+    settings = SpeechTrainingSettings(
+        corpora=("first",), corpus_shares=(1.0,), batch=8, group=4, read_share=0.5
+    )
+    everyone = range(len(data.utterances))
+    frames = np.zeros((12 * 20, data.plain_mels.frames.shape[1]), np.float16)
+    said = [
+        Utterance(corpus="read", speaker=f"r{n // 6}", label=Emotion.NEUTRAL) for n in range(12)
+    ]
+    read = SpeechData(said, {PLAIN: LogMels(frames, 20 * np.arange(1, 13))}, data.adaptation)
+    rng = np.random.default_rng(0)
+    batches = SpeechBatches(data, everyone, data.prior(everyone), [], settings, rng, read)
+    groups = [
+        at.tolist()[first : first + 4]
+        for _, (_, _, at, _) in zip(range(50), batches, strict=False)
+        for first in (0, 4)
+    ]
+    n = len(data.utterances)
+    of_read = [group for group in groups if min(group) >= n]
+    assert all(max(group) < n for group in groups if group not in of_read)
+    assert 30 < len(of_read) < 70
+    assert all(len({said[at - n].speaker for at in group}) == 1 for group in of_read)
 
 
 def test_before_some_groups_neutral_utterances_alone_were_heard(data: SpeechData) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +28,9 @@ from training.lesson import Lesson, SpeechTargets, prepare
 from training.loop import train_speech
 from training.open_corpora import read_speech
 from training.settings import LessonSettings, OpenSettings, SpeechTrainingSettings
+from training.speech_data import SpeechData
 from training.utterance import Utterance
-from training.voice_teacher import VoiceTeacher
+from training.voice_teacher import Taught, VoiceTeacher
 
 LESSON = """
 [lesson]
@@ -139,8 +139,8 @@ def test_fit_and_crossval_learn_from_what_was_heard(
 class ReadOnce(VoiceTeacher):
     """Whose file is gone after it has been read."""
 
-    def heard(self, utterances: Sequence[Utterance]) -> NDArray[np.float32] | None:
-        values = super().heard(utterances)
+    def taught(self, speech: SpeechData, settings: OpenSettings) -> Taught:
+        values = super().taught(speech, settings)
         if self.hearing is not None:
             self.hearing.unlink()
         return values
@@ -159,8 +159,9 @@ def test_what_was_heard_is_read_once_for_all_folds_and_not_at_all_where_they_are
     run = crossval_runs(speech, settings)[0]
     (out / "speech-1.npz").unlink()
     with pytest.raises(TrainingError, match="what a teacher heard cannot be read"):
-        run_speech(run, speech, root, out, teacher)
-    run_speech(run, speech, root, out, VoiceTeacher(hearing=heard))
+        crossval(root, tmp_path, tmp_path / "new", out, settings, teacher)
+    taught = VoiceTeacher(hearing=heard).taught(speech, settings)
+    run_speech(run, speech, root, out, teacher, taught)
     assert crossval(root, tmp_path, tmp_path / "new", out, settings, teacher) == figures
 
 
@@ -237,6 +238,28 @@ def test_an_opinion_does_not_know_the_speakers_own_labels() -> None:
     of = np.array([u.speaker == "s1" for u in said])
     np.testing.assert_allclose(first.opinions[of], second.opinions[of], atol=1e-5)
     assert not np.allclose(first.opinions[~of], second.opinions[~of], atol=1e-2)
+
+
+def test_of_read_speech_the_opinion_is_that_of_what_sounds_alike_and_there_is_no_label() -> None:
+    said = _said(speakers=3, takes=4)
+    layers = LessonSettings(layers=(0,), parts=3, components=3, regularisation=1.0)
+    rng = np.random.default_rng(0)
+    means = np.eye(4, dtype=np.float32)[[EMOTIONS.index(u.label) for u in said]]
+    heard = np.concatenate([means, 0.1 * rng.normal(size=means.shape)], axis=1).astype(np.float32)
+    pieces = np.eye(4, dtype=np.float32) - 0.25
+    lesson = prepare(heard, said, range(48), SETTINGS, layers, rng, pieces)
+    assert lesson.opinions.shape == (52, 4)
+    np.testing.assert_array_equal(lesson.opinions[48:].argmax(axis=1), range(4))
+    assert np.isnan(lesson.sounds[48:]).all()
+    labels = np.array([EMOTIONS.index(u.label) for u in said])
+    targets = SpeechTargets(labels, SETTINGS, lesson, representation=4)
+    at = torch.tensor([48, 49, 0])
+    opinions = torch.from_numpy(lesson.opinions[at])
+    agreed = targets.of_logits(opinions, at)
+    torch.testing.assert_close(agreed[:2], torch.zeros(2), atol=1e-5, rtol=0)
+    assert (targets.of_logits(opinions.roll(1, 1), at)[:2] > 0.1).all()
+    assert targets.of_representation(torch.zeros(3, 4), at).isfinite()
+    assert targets.of_representation(torch.zeros(2, 4), at[:2]).item() == 0
 
 
 def test_one_speaker_is_too_few_for_an_opinion() -> None:

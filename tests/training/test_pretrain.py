@@ -23,6 +23,7 @@ from training.cli import main
 from training.errors import TrainingError
 from training.front_end import LogMels
 from training.hear import WhisperEar
+from training.read_speech import ReadSpeech, hear_windows
 from training.settings import OpenSettings
 from training.speech_data import PLAIN, SpeechData
 from training.utterance import Utterance
@@ -81,8 +82,8 @@ def settings(settings_file: Path) -> OpenSettings:
 
 
 @pytest.fixture(scope="module")
-def read(whisper: Path, read_root: Path, settings: OpenSettings) -> pretrain.ReadSpeech:  # noqa: F811
-    return pretrain.hear_windows(WhisperEar(whisper), read_root, settings)
+def read(whisper: Path, read_root: Path, settings: OpenSettings) -> ReadSpeech:  # noqa: F811
+    return hear_windows(WhisperEar(whisper), read_root, settings)
 
 
 def arguments(teacher: Path, root: Path, config: Path, out: Path) -> list[str]:  # noqa: F811
@@ -91,7 +92,7 @@ def arguments(teacher: Path, root: Path, config: Path, out: Path) -> list[str]: 
 
 
 def test_windows_have_as_many_pooled_frames_of_log_mel_as_of_states_and_readers_take_turns(
-    read: pretrain.ReadSpeech,
+    read: ReadSpeech,
 ) -> None:
     assert read.states.shape[1:] == (12, 16)  # 0.5 s are 12 whole frames of 40 ms
     assert {read.data.plain_mels.length(n) for n in range(len(read.states))} == {48}
@@ -108,7 +109,7 @@ def test_a_frame_of_log_mel_lies_amid_its_20_ms_as_a_state_does(
     noise = np.random.default_rng(0).uniform(-1, 1, 24 * 320)
     samples = (noise * np.where(np.repeat(loud, 320), 0.5, 0.001)).astype(np.float32)
     _write(tmp_path, [samples, samples])
-    read = pretrain.hear_windows(WhisperEar(whisper), tmp_path, settings)
+    read = hear_windows(WhisperEar(whisper), tmp_path, settings)
     loudness = read.data.plain_mels[0].mean(axis=1)[8:40]
     assert sorted(8 + np.argsort(loudness)[-2:]) == [20, 21]
     states = WhisperEar(whisper).states(samples)
@@ -117,7 +118,7 @@ def test_a_frame_of_log_mel_lies_amid_its_20_ms_as_a_state_does(
 
 
 def test_the_smodel_comes_to_tell_what_the_teacher_hears_of_a_reader_held_out(
-    read: pretrain.ReadSpeech, settings: OpenSettings
+    read: ReadSpeech, settings: OpenSettings
 ) -> None:
     torch.manual_seed(0)
     sizes = dataclasses.replace(
@@ -135,10 +136,53 @@ def test_at_each_speed_a_reader_is_another_voice_and_is_held_out_at_all_of_them(
 ) -> None:
     fast = dataclasses.replace(settings.pretraining, speeds=(1.0, 2.0))
     both = dataclasses.replace(settings, pretraining=fast)
-    read = pretrain.hear_windows(WhisperEar(whisper), read_root, both)
+    read = hear_windows(WhisperEar(whisper), read_root, both)
     assert set(read.readers) == {"s0", "s1", "s2"}
     assert {"s0 at 1", "s0 at 2"} <= set(read.speakers)
     assert all(v.startswith(f"{r} at") for v, r in zip(read.speakers, read.readers, strict=True))
+
+
+def test_a_further_pass_hears_the_same_readers_in_other_manners(
+    whisper: Path,  # noqa: F811
+    read_root: Path,
+    settings: OpenSettings,
+) -> None:
+    further = dataclasses.replace(settings.pretraining, manners=1)
+    both = dataclasses.replace(settings, pretraining=further)
+    read = hear_windows(WhisperEar(whisper), read_root, both)
+    plain = hear_windows(WhisperEar(whisper), read_root, settings)
+    n = len(plain.states)
+    assert n < len(read.states) < 3 * n
+    np.testing.assert_array_equal(read.states[:n], plain.states)
+    assert set(read.readers[n:]) == set(plain.readers)
+    pieces = {plain.data.plain_mels[at].tobytes() for at in range(n)}
+    changed = [
+        read.data.plain_mels[at].tobytes() not in pieces for at in range(n, len(read.states))
+    ]
+    assert np.mean(changed) > 0.5
+
+
+def test_read_speech_is_kept_and_cut_into_pieces_whose_voices_mean_is_taken_off(
+    read: ReadSpeech, settings: OpenSettings, tmp_path: Path
+) -> None:
+    read.save(tmp_path / "deep" / "read.npz")
+    again = ReadSpeech.load(tmp_path / "deep" / "read.npz", settings.adaptation)
+    np.testing.assert_array_equal(again.states, read.states)
+    np.testing.assert_array_equal(again.readers, read.readers)
+    assert again.speakers.tolist() == read.speakers.tolist()
+    halves = again.pieces(2)
+    assert len(halves.heard) == len(halves.data.utterances) == 2 * len(read.states)
+    window = read.data.plain_mels[3]
+    np.testing.assert_array_equal(halves.data.plain_mels[6], window[:24])
+    np.testing.assert_array_equal(halves.data.plain_mels[7], window[24:])
+    voice = np.array([u.speaker for u in halves.data.utterances]) == read.speakers[3]
+    np.testing.assert_allclose(halves.heard[voice].mean(axis=0), 0, atol=1e-3)
+    apart = read.states[3, :6].mean(axis=0) - read.states[3, 6:].mean(axis=0)
+    np.testing.assert_allclose(halves.heard[6] - halves.heard[7], apart, atol=2e-3)
+    with pytest.raises(TrainingError, match="must divide"):
+        again.pieces(5)
+    with pytest.raises(TrainingError, match="no read speech can be read"):
+        ReadSpeech.load(tmp_path / "nowhere", settings.adaptation)
 
 
 def test_with_groups_a_smodel_comes_to_tell_how_a_reader_speaks_relative_to_the_rest_of_it(
@@ -154,7 +198,7 @@ def test_with_groups_a_smodel_comes_to_tell_how_a_reader_speaks_relative_to_the_
     kept = LogMels(mels.reshape(-1, 64).astype(np.float16), 48 * np.arange(1, len(readers) + 1))
     said = [Utterance(corpus="read", label=Emotion.NEUTRAL, speaker=str(r)) for r in readers]
     data = SpeechData(said, {PLAIN: kept}, settings.adaptation)
-    read = pretrain.ReadSpeech(data, states.astype(np.float16), readers)
+    read = ReadSpeech(data, states.astype(np.float16), readers)
     speech = dataclasses.replace(settings.speech, group=4, noise_share=0.0)
     long = dataclasses.replace(settings.pretraining, steps=200, validate_every=50)
     grouped = dataclasses.replace(settings, speech=speech, pretraining=long)
@@ -175,8 +219,16 @@ def test_fit_goes_on_from_the_pretrained_smodel_and_refuses_another(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    out = tmp_path / "smodel.safetensors"
-    assert main(arguments(whisper, read_root, settings_file, out)) == 0
+    out, read = tmp_path / "smodel.safetensors", tmp_path / "read.npz"
+    flags = ["--read", str(read)]
+    assert main([*arguments(whisper, read_root, settings_file, out), *flags]) == 0
+    first = out.read_bytes()
+    for recording in (read_root / "read").glob("*.wav"):  # it is not heard again
+        recording.rename(recording.with_suffix(".away"))
+    assert main([*arguments(whisper, read_root, settings_file, out), *flags]) == 0
+    assert out.read_bytes() == first
+    for recording in (read_root / "read").glob("*.away"):
+        recording.rename(recording.with_suffix(".wav"))
     smodel = StserModel(settings.sizes).smodel
     pretrain.load_pretrained(smodel, out)
     start = smodel.lstm.state_dict()
@@ -203,4 +255,4 @@ def test_fit_goes_on_from_the_pretrained_smodel_and_refuses_another(
 def test_one_reader_is_too_few(whisper: Path, settings: OpenSettings, tmp_path: Path) -> None:  # noqa: F811
     _write(tmp_path, [tone(0, 0, 0)])
     with pytest.raises(TrainingError, match="two speakers"):
-        pretrain.hear_windows(WhisperEar(whisper), tmp_path, settings)
+        hear_windows(WhisperEar(whisper), tmp_path, settings)
