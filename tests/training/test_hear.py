@@ -257,7 +257,15 @@ def test_of_read_speech_the_opinion_is_that_of_what_sounds_alike_and_there_is_no
     opinions = torch.from_numpy(lesson.opinions[at])
     agreed = targets.of_logits(opinions, at)
     torch.testing.assert_close(agreed[:2], torch.zeros(2), atol=1e-5, rtol=0)
-    assert (targets.of_logits(opinions.roll(1, 1), at)[:2] > 0.1).all()
+    heat, others = SETTINGS.opinion_temperature, opinions.roll(1, 1)
+    apart = F.kl_div(
+        F.log_softmax(others / heat, dim=1),
+        F.log_softmax(opinions / heat, dim=1),
+        reduction="none",
+        log_target=True,
+    ).sum(dim=1)
+    # All of the loss: there is no label that could have a share in it.
+    torch.testing.assert_close(targets.of_logits(others, at)[:2], heat**2 * apart[:2])
     assert targets.of_representation(torch.zeros(3, 4), at).isfinite()
     assert targets.of_representation(torch.zeros(2, 4), at[:2]).item() == 0
 
