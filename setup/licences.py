@@ -51,6 +51,7 @@ EXTRAS = ("train", "test", "bench")
 IN_EXTRAS = (
     ("openSMILE", "audEERING Research License: no commercial use", "opensmile; the baseline only"),
     ("LLVM", "Apache-2.0 WITH LLVM-exception", "llvmlite"),
+    ("WORLD", "BSD-3-Clause", "pyworld-prebuilt, whose own licence, MIT, is in its sources"),
 )
 
 

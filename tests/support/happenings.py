@@ -43,7 +43,7 @@ from stser_core.ensemble import Verdict
 from stser_core.explain import Salience
 from stser_core.posterior import EmotionPosterior
 
-MODEL = ModelId("stser-open", "1.4.0", "sha256:" + 64 * "0")
+MODEL = ModelId("stser-open", "1.5.0", "sha256:" + 64 * "0")
 NOON = datetime(2026, 1, 2, 12, 0, 0, 5_000, tzinfo=UTC)
 
 SEGMENT = Segment(

@@ -76,7 +76,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def results(folder: Path) -> Results:
-    return Results.read(folder, "stser-open 1.4.0", read_manifest(DEFAULT_CHECKPOINT).notes)
+    return Results.read(folder, "stser-open 1.5.0", read_manifest(DEFAULT_CHECKPOINT).notes)
 
 
 def test_the_page_has_every_figure_and_names_what_was_not_measured(folder: Path) -> None:
