@@ -58,11 +58,11 @@ def pretrain(
         TrainingError: The teacher cannot be used, or there is one speaker alone.
     """
     if keep is not None and keep.is_file():
-        read = ReadSpeech.load(keep, settings.adaptation)
+        read = ReadSpeech.load(keep, settings)
     else:
         read = hear_windows(WhisperEar(folder, half=settings.lesson.half_precision), root, settings)
         if keep is not None:
-            read.save(keep)
+            read.save(keep, settings)
     torch.manual_seed(settings.seed)
     smodel = StserModel(settings.sizes).smodel
     share = learn(smodel, read, read_noises(root, settings.log_mel), settings)

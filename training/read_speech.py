@@ -6,6 +6,7 @@ something, so the same is heard again in other manners (``manners.py``).
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -61,32 +62,43 @@ class ReadSpeech:
         """Of log-mel ``(windows, frames, mels)``, and who reads each window in which voice."""
         return cls(_data(mels, voices, adaptation), states, readers)
 
-    def save(self, path: Path) -> None:
-        """Keep it for :meth:`load`."""
+    def save(self, path: Path, settings: OpenSettings) -> None:
+        """Keep it for :meth:`load`, with what it was made by."""
         path.parent.mkdir(parents=True, exist_ok=True)
         n = len(self.states)
         mels = self.data.plain_mels.frames.reshape(n, -1, self.data.plain_mels.frames.shape[1])
         with path.open("wb") as file:
             np.savez(
-                file, mels=mels, states=self.states, readers=self.readers, voices=self.speakers
+                file,
+                mels=mels,
+                states=self.states,
+                readers=self.readers,
+                voices=self.speakers,
+                made_by=_made_by(settings),
             )
 
     @classmethod
-    def load(cls, path: Path, adaptation: AdaptationSettings) -> Self:
+    def load(cls, path: Path, settings: OpenSettings) -> Self:
         """What :meth:`save` kept.
 
         Raises:
-            TrainingError: The file is missing or is none of these.
+            TrainingError: The file is missing, is none of these, or was made by other settings.
         """
         try:
             with np.load(path, allow_pickle=False) as kept:
+                made_by = str(kept["made_by"])
                 parts = [kept[name] for name in ("mels", "states", "readers", "voices")]
         except (OSError, ValueError, KeyError) as error:
             raise TrainingError(
                 f"{path}: no read speech can be read: {error}. Make it with stser-train pretrain --read."
             ) from error
+        if made_by != _made_by(settings):
+            raise TrainingError(
+                f"{path}: made by other settings (pretraining, log_mel, lesson.layers or seed). "
+                "Name another file, or remove it and run stser-train pretrain --read again."
+            )
         mels, states, readers, voices = parts
-        return cls.of(mels, states, readers, voices, adaptation)
+        return cls.of(mels, states, readers, voices, settings.adaptation)
 
     def pieces(self, each: int) -> Pieces:
         """Every window cut into so many pieces."""
@@ -111,6 +123,14 @@ class Pieces:
     data: SpeechData
     heard: NDArray[np.float32]
     """What the teacher hears in each, the mean of it in its voice taken off: ``(pieces, width)``."""
+
+
+def _made_by(settings: OpenSettings) -> str:
+    """A digest of all that read speech depends on but the corpora and the teacher themselves."""
+    ours = settings.pretraining
+    cut = (ours.corpora, ours.hours, ours.speeds, ours.manners, ours.window_s, settings.seed)
+    heard = (settings.log_mel, settings.sizes.speech.pool_time, settings.lesson.layers)
+    return hashlib.sha256(repr((cut, heard)).encode()).hexdigest()
 
 
 def _data(

@@ -51,7 +51,7 @@ class VoiceTeacher:
         """What was heard, where it was.
 
         Raises:
-            TrainingError: A file cannot be read, or is of other utterances.
+            TrainingError: A file cannot be read, or is of other utterances or settings.
         """
         heard = None if self.hearing is None else read_hearing(self.hearing, speech.utterances)
         if self.read is None or settings.speech.read_share == 0:
@@ -60,5 +60,5 @@ class VoiceTeacher:
             raise TrainingError(
                 "--read needs --hearing: opinions of read speech are learnt from it."
             )
-        read = ReadSpeech.load(self.read, settings.adaptation)
+        read = ReadSpeech.load(self.read, settings)
         return Taught(heard, read.pieces(settings.lesson.pieces))

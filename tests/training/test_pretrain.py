@@ -165,8 +165,8 @@ def test_a_further_pass_hears_the_same_readers_in_other_manners(
 def test_read_speech_is_kept_and_cut_into_pieces_whose_voices_mean_is_taken_off(
     read: ReadSpeech, settings: OpenSettings, tmp_path: Path
 ) -> None:
-    read.save(tmp_path / "deep" / "read.npz")
-    again = ReadSpeech.load(tmp_path / "deep" / "read.npz", settings.adaptation)
+    read.save(tmp_path / "deep" / "read.npz", settings)
+    again = ReadSpeech.load(tmp_path / "deep" / "read.npz", settings)
     np.testing.assert_array_equal(again.states, read.states)
     np.testing.assert_array_equal(again.readers, read.readers)
     assert again.speakers.tolist() == read.speakers.tolist()
@@ -181,8 +181,11 @@ def test_read_speech_is_kept_and_cut_into_pieces_whose_voices_mean_is_taken_off(
     np.testing.assert_allclose(halves.heard[6] - halves.heard[7], apart, atol=2e-3)
     with pytest.raises(TrainingError, match="must divide"):
         again.pieces(5)
+    other = dataclasses.replace(settings, seed=settings.seed + 1)
+    with pytest.raises(TrainingError, match="made by other settings"):
+        ReadSpeech.load(tmp_path / "deep" / "read.npz", other)
     with pytest.raises(TrainingError, match="no read speech can be read"):
-        ReadSpeech.load(tmp_path / "nowhere", settings.adaptation)
+        ReadSpeech.load(tmp_path / "nowhere", settings)
 
 
 def test_with_groups_a_smodel_comes_to_tell_how_a_reader_speaks_relative_to_the_rest_of_it(
@@ -250,6 +253,38 @@ def test_fit_goes_on_from_the_pretrained_smodel_and_refuses_another(
     assert "a smodel of other sizes" in capsys.readouterr().err
     with pytest.raises(TrainingError, match="no smodel can be read"):
         pretrain.load_pretrained(smodel, tmp_path / "nowhere")
+
+
+def test_the_branch_learns_from_readers_where_the_settings_say_so_and_not_without_hearing(
+    whisper: Path,  # noqa: F811
+    read_root: Path,
+    root: Path,
+    settings_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    both = tmp_path / "both.toml"
+    both.write_text(
+        settings_file.read_text("utf-8").replace("[speech]", "[speech]\nread_share = 0.5"), "utf-8"
+    )
+    smodel, read, hearing = (tmp_path / name for name in ("s.safetensors", "read.npz", "h"))
+    taught = arguments(whisper, read_root, both, smodel)
+    assert main([*taught, "--read", str(read)]) == 0
+    assert main(["hear", *arguments(whisper, root, both, hearing)[1:]]) == 0
+    shared = ["left-out", "--config", both, "--root", root, "--cache", tmp_path / "cache"]
+    for name, flags in (
+        ("with", ["--hearing", hearing, "--read", read]),
+        ("without", ["--hearing", hearing]),
+    ):
+        runs = [*shared, *flags, "--out", tmp_path / name]
+        assert main([str(flag) for flag in runs]) == 0
+    learnt, plain = (
+        load_file(tmp_path / name / "without-first.safetensors") for name in ("with", "without")
+    )
+    assert any(not torch.equal(weight, plain[name]) for name, weight in learnt.items())
+    alone = [*shared, "--read", read, "--out", tmp_path / "alone"]
+    assert main([str(flag) for flag in alone]) == 2
+    assert "--read needs --hearing" in capsys.readouterr().err
 
 
 def test_one_reader_is_too_few(whisper: Path, settings: OpenSettings, tmp_path: Path) -> None:  # noqa: F811
