@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -69,23 +69,21 @@ def prepare(
     values = heard[rows]
     for speaker in np.unique(speakers):
         values[speakers == speaker] -= values[speakers == speaker].mean(axis=0)
-    means = _means(values, settings)
-    values /= values.std(axis=0) + 1e-4
     labels = np.array([EMOTIONS.index(utterances[i].label) for i in train])
     corpora = np.array([utterances[i].corpus for i in train])
-    opinions = np.full((len(utterances), len(EMOTIONS)), np.nan, np.float32)
     weights = _weights(labels, corpora, training)
+    of_pieces = np.empty((0, len(EMOTIONS)), np.float32)
+    if pieces is not None:
+        of_pieces = _of_pieces(pieces, _means(values, settings), labels, weights, settings)
+    values /= values.std(axis=0) + 1e-4
+    opinions = np.full((len(utterances), len(EMOTIONS)), np.nan, np.float32)
     opinions[rows] = _opinions(
         values, labels, weights, _parts(speakers, corpora, settings, rng), settings
     )
     told = components(values, settings.components)
-    sounds = np.full((len(utterances), told.shape[1]), np.nan, np.float32)
+    sounds = np.full((len(utterances) + len(of_pieces), told.shape[1]), np.nan, np.float32)
     sounds[rows] = told
-    if pieces is None:
-        return Lesson(opinions, sounds)
-    said = _of_pieces(pieces, means, labels, weights, settings)
-    unheard = np.full((len(pieces), told.shape[1]), np.nan, np.float32)
-    return Lesson(np.concatenate([opinions, said]), np.concatenate([sounds, unheard]))
+    return Lesson(np.concatenate([opinions, of_pieces]), sounds)
 
 
 def _means(values: NDArray[np.float32], settings: LessonSettings) -> NDArray[np.float32]:
@@ -102,12 +100,22 @@ def _of_pieces(
     settings: LessonSettings,
 ) -> NDArray[np.float32]:
     """Opinions of read speech by a regression that was fitted to all training speakers."""
+    spread = values.std(axis=0) + 1e-4
+    regression = _regression(values / spread, labels, weights, settings)
+    return np.asarray(regression.predict_log_proba(pieces / spread), np.float32)
+
+
+def _regression(
+    values: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    settings: LessonSettings,
+) -> Any:
+    """A teacher's opinion of emotions, fitted."""
     from sklearn.linear_model import LogisticRegression
 
-    spread = values.std(axis=0) + 1e-4
     regression = LogisticRegression(C=settings.regularisation, max_iter=500)
-    regression.fit(values / spread, labels, weights)
-    return np.asarray(regression.predict_log_proba(pieces / spread), np.float32)
+    return regression.fit(values, labels, weights)
 
 
 def _weights(
@@ -150,13 +158,10 @@ def _opinions(
     settings: LessonSettings,
 ) -> NDArray[np.float32]:
     """Of each part by a regression that was fitted to the others, ``(rows, classes)``."""
-    from sklearn.linear_model import LogisticRegression
-
     opinions = np.zeros((len(labels), len(EMOTIONS)), np.float32)
     for part in np.unique(parts):
         others, those = parts != part, parts == part
-        regression = LogisticRegression(C=settings.regularisation, max_iter=500)
-        regression.fit(values[others], labels[others], weights[others])
+        regression = _regression(values[others], labels[others], weights[others], settings)
         opinions[those] = regression.predict_log_proba(values[those])
     return opinions
 
