@@ -256,7 +256,8 @@ def train_parts(
         name: For the progress bar.
         averaged: Follows the weights; then its state is validated and kept in place of theirs.
     """
-    optimisers = _optimisers(rates, settings)
+    muon = isinstance(settings, SpeechTrainingSettings) and settings.muon
+    chosen = optimisers(rates, settings.weight_decay, muon=muon)
     stopping = EarlyStopping(settings.patience)
     best = copy.deepcopy(parts.state_dict())
     source = iter(batches)
@@ -264,14 +265,14 @@ def train_parts(
     progress = tqdm(range(1, settings.steps + 1), desc=name, mininterval=10)
     for step in progress:
         share = schedule(step, settings.warm_up, settings.steps)
-        for optimiser in optimisers:
+        for optimiser in chosen:
             for group in optimiser.param_groups:
                 group["lr"] = group["peak"] * share
         loss = loss_of(next(source))
         parts.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
-        for optimiser in optimisers:
+        for optimiser in chosen:
             optimiser.step()
         if averaged is not None:
             averaged.update_parameters(parts)
@@ -292,13 +293,16 @@ def train_parts(
     return stopping.best
 
 
-def _optimisers(
-    rates: Sequence[tuple[list[nn.Parameter], float]],
-    settings: SpeechTrainingSettings | TextTrainingSettings,
+def optimisers(
+    rates: Sequence[tuple[list[nn.Parameter], float]], decay: float, *, muon: bool = False
 ) -> list[torch.optim.Optimizer]:
-    """AdamW, and where it is wanted Muon for the matrices; each group of parameters knows its ``peak`` rate."""
-    decay = settings.weight_decay
-    muon = isinstance(settings, SpeechTrainingSettings) and settings.muon
+    """AdamW, and where it is wanted Muon for the matrices; each group of parameters knows its ``peak`` rate.
+
+    Args:
+        rates: Parameters with the peak of their rate.
+        decay: Of weights.
+        muon: Matrices are learnt by it, with steps as large as AdamW's.
+    """
 
     def groups(*, matrices: bool) -> list[dict[str, Any]]:
         split = [
@@ -308,14 +312,14 @@ def _optimisers(
         return [{"params": some, "lr": rate, "peak": rate} for some, rate in split if some]
 
     others, matrices = groups(matrices=False), groups(matrices=True)
-    optimisers: list[torch.optim.Optimizer] = []
+    chosen: list[torch.optim.Optimizer] = []
     if others:
-        optimisers.append(torch.optim.AdamW(others, weight_decay=decay))
+        chosen.append(torch.optim.AdamW(others, weight_decay=decay))
     if matrices:
-        optimisers.append(
+        chosen.append(
             torch.optim.Muon(matrices, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
         )
-    return optimisers
+    return chosen
 
 
 def schedule(step: int, warm_up: int, steps: int) -> float:

@@ -14,12 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.recogniser.features import N_MELS
+from training.recogniser.features import N_MELS, SUBSAMPLING, n_outputs
 from training.recogniser.lexicon import PHONES
 from training.recogniser.settings import NetworkSettings
 
-SUBSAMPLING: Final = 3
-"""Frames of input for each frame of output."""
 SPLICE: Final = 3
 """Frames on either side that the first layer hears at once."""
 N_OUTPUTS: Final = 2 * len(PHONES)
@@ -96,11 +94,6 @@ class AcousticModel(nn.Module):
             hidden = layer(hidden)
         scores: Tensor = self.scores(hidden)
         return scores.float()
-
-
-def n_outputs(n_frames: int) -> int:
-    """Outputs of an utterance: one for each third frame, the first included."""
-    return -(-n_frames // SUBSAMPLING)
 
 
 def pad(utterances: Sequence[NDArray[np.float32]], context: int) -> tuple[Tensor, Tensor]:

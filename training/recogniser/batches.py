@@ -6,17 +6,42 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 from training.augment import mask, response, with_noise
 from training.recogniser.acoustic_model import pad
-from training.recogniser.features import FLOOR, FRAMES_PER_S, N_MELS, Features
+from training.recogniser.features import (
+    FLOOR,
+    FRAMES_PER_S,
+    N_MELS,
+    SUBSAMPLING,
+    Features,
+    n_outputs,
+)
 from training.recogniser.sentences import Sentence
 from training.recogniser.settings import TrainingSettings
-from training.recogniser.styles import warped
+from training.recogniser.styles import between, warped
 
 Frames = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What a reader of a teacher's states says of a batch."""
+
+    scores: Tensor
+    """``(batch, outputs, 2 * phones)``."""
+    known: Tensor
+    """1 where there is one, 0 where nobody has spoken yet or any more, ``(batch, outputs)``."""
+
+    def distance(self, scores: Tensor) -> Tensor:
+        """Mean squared distance to other scores, but for what is common to all of an output."""
+        ours, theirs = (one - one.mean(dim=2, keepdim=True) for one in (scores, self.scores))
+        square = (ours - theirs).square().mean(dim=2) * self.known
+        return square.sum() / self.known.sum().clamp(min=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +53,17 @@ class Batch:
     lengths: Tensor
     """Outputs of each row, int64 ``(batch,)``."""
     words: list[Sentence]
+    opinion: Opinion | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An utterance as a microphone delivers it."""
+
+    frames: Frames
+    """Log-mel, ``(time, mels)``."""
+    spoken: range
+    """The frames in which it is said; around them is silence."""
 
 
 def groups(
@@ -54,11 +90,8 @@ class Degradation:
         self._share = share
         self._rng = rng
 
-    def __call__(self, clean: Frames) -> Frames:
-        """Another pace, speaker's size, level, microphone and silence around; noise often.
-
-        ``(time, mels)`` in and out; the number of frames changes.
-        """
+    def __call__(self, clean: Frames) -> Heard:
+        """Another pace, speaker's size, level, microphone and silence around; noise often."""
         rng = self._rng
         before, after = rng.integers(0, FRAMES_PER_S // 2, 2)
         moved = warped(
@@ -72,10 +105,11 @@ class Degradation:
         elif rng.random() < 0.7:
             hiss = rng.normal(0, 0.8, heard.shape) + rng.uniform(-12, 3)
             heard = np.logaddexp(heard, hiss)
-        return np.maximum(heard, FLOOR).astype(np.float32)
+        spoken = range(before, before + len(moved))
+        return Heard(np.maximum(heard, FLOOR).astype(np.float32), spoken)
 
 
-class Batches:
+class Batches(IterableDataset[Batch]):
     """One pass over all utterances in random order."""
 
     def __init__(
@@ -86,6 +120,7 @@ class Batches:
         context: int,
         settings: TrainingSettings,
         rng: np.random.Generator,
+        opinions: Sequence[NDArray[np.float16]] | None = None,
     ) -> None:
         """Args:
         features: What is said.
@@ -94,8 +129,10 @@ class Batches:
         context: Frames that the network hears on either side.
         settings: Sizes.
         rng: Draws order and masks.
+        opinions: Scores of each utterance undisturbed, at an even pace, ``(outputs, 2 * phones)``.
         """
         self._features = features
+        self._opinions = opinions
         self._degradation = degradation
         self._mean, self._deviation = normal
         self._context = context
@@ -112,12 +149,29 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         for group in self._groups:
             spoken = [self._features[index] for index in group]
-            frames, lengths = pad([self._masked(one.frames) for one in spoken], self._context)
-            yield Batch(frames, lengths, [one.words for one in spoken])
+            heard = [self._degradation(one.frames) for one in spoken]
+            frames, lengths = pad([self._masked(one.frames) for one in heard], self._context)
+            opinion = None
+            if self._opinions is not None:
+                theirs = [self._opinions[index] for index in group]
+                opinion = opinion_now(theirs, heard)
+            yield Batch(frames, lengths, [one.words for one in spoken], opinion)
 
-    def _masked(self, clean: Frames) -> Frames:
-        heard = self._degradation(clean)
+    def _masked(self, heard: Frames) -> Frames:
         if self._rng.random() < 0.5:
             normal = mask((heard - self._mean) / self._deviation, self._rng)
             heard = (normal * self._deviation + self._mean).astype(np.float32)
         return heard
+
+
+def opinion_now(opinions: Sequence[NDArray[np.float16]], heard: Sequence[Heard]) -> Opinion:
+    """Opinions of undisturbed utterances at the times at which the same is said now."""
+    shape = (len(heard), max(n_outputs(len(one.frames)) for one in heard))
+    scores = np.zeros((*shape, opinions[0].shape[1]), np.float32)
+    known = np.zeros(shape, np.float32)
+    for row, (opinion, one) in enumerate(zip(opinions, heard, strict=True)):
+        times = SUBSAMPLING * np.arange(n_outputs(len(one.frames))) - one.spoken.start
+        places = times * (len(opinion) - 1) / max(1, len(one.spoken) - 1)
+        scores[row, : len(times)] = between(opinion.astype(np.float32), places)
+        known[row, : len(times)] = (times >= 0) & (times < len(one.spoken))
+    return Opinion(torch.from_numpy(scores), torch.from_numpy(known))

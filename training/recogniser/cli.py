@@ -21,6 +21,12 @@ def add_command(
     recogniser = commands.add_parser("recogniser", help="the embedded English recogniser")
     steps = recogniser.add_subparsers(dest="step", required=True)
     build = steps.add_parser("build", parents=[shared], help="from corpora to a Vosk model")
+    build.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="WHISPER",
+        help="a Whisper that teaches phones, as transformers saves it",
+    )
     build.add_argument("--run", type=Path, help="folder of checkpoints; default: in --cache")
     build.add_argument("--out", type=Path, help="folder of the model; default: the package's")
     evaluate = steps.add_parser("evaluate", parents=[shared], help="word errors, confidence, speed")
@@ -42,7 +48,7 @@ def run(flags: argparse.Namespace) -> int:
         from training.recogniser.recipe import build
 
         run_folder = flags.run or flags.cache / f"recogniser-run-{settings.version}"
-        build(flags.root, flags.cache, run_folder, flags.out or embedded, settings)
+        build(flags.root, flags.cache, run_folder, flags.out or embedded, settings, flags.teacher)
         return 0
     from training.recogniser.evaluation import Recogniser
     from training.recogniser.report import measure, page

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from training.recogniser.acoustic_model import SUBSAMPLING, AcousticModel
-from training.recogniser.features import MFCC_CONF
+from training.recogniser.acoustic_model import AcousticModel
+from training.recogniser.features import MFCC_CONF, SUBSAMPLING
 from training.recogniser.graph import Graphs
 from training.recogniser.kaldi_model import KALDI_PHONES, write_model
 

@@ -19,6 +19,8 @@ SAMPLE_RATE_HZ: Final = 16_000
 N_MELS: Final = 40
 LOW_HZ, HIGH_HZ = 20, 7_600
 FRAMES_PER_S: Final = 100
+SUBSAMPLING: Final = 3
+"""Frames of log-mel for each output of the acoustic model."""
 FLOOR: Final = float(np.log(np.finfo(np.float32).eps))
 """Log-mel of digital silence."""
 LIFTER: Final = 22.0
@@ -71,10 +73,18 @@ class Spoken:
     words: Sentence
     frames: NDArray[np.float32]
     """Log-mel, ``(time, mels)``."""
+    states: NDArray[np.float16] | None = None
+    """What a teacher hears at each output of the acoustic model, ``(outputs, width)``."""
+
+
+def n_outputs(n_frames: int) -> int:
+    """Outputs of an utterance: one for each third frame, the first included."""
+    return -(-n_frames // SUBSAMPLING)
 
 
 def write_features(path: Path, utterances: Iterable[Spoken]) -> int:
-    """Write utterances as ``path.npy`` (float16) and ``path.json``; returns how many.
+    """Write utterances as ``path.npy`` (float16) and ``path.json``, and what a teacher hears as
+    ``path.states.npy``; returns how many.
 
     Whole or not at all: the index is written last, by a rename.
     """
@@ -85,6 +95,9 @@ def write_features(path: Path, utterances: Iterable[Spoken]) -> int:
         path.with_suffix(".npy"),
         np.concatenate(frames) if frames else np.zeros((0, N_MELS), np.float16),
     )
+    states = [spoken.states for spoken in kept if spoken.states is not None]
+    if states:
+        np.save(path.with_suffix(".states.npy"), np.concatenate(states))
     index = [[" ".join(spoken.words), len(spoken.frames)] for spoken in kept]
     draft = path.with_suffix(".draft")
     draft.write_text(json.dumps(index), "utf-8")
@@ -97,9 +110,10 @@ class Features:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self.words: list[Sentence] = []
+        self._paths = list(paths)
         self._places: list[tuple[int, int, int]] = []
         self._frames = []
-        for number, path in enumerate(paths):
+        for number, path in enumerate(self._paths):
             try:
                 index = json.loads(path.with_suffix(".json").read_text("utf-8"))
                 self._frames.append(np.load(path.with_suffix(".npy"), mmap_mode="r"))
@@ -123,3 +137,19 @@ class Features:
     def __getitem__(self, index: int) -> Spoken:
         number, start, end = self._places[index]
         return Spoken(self.words[index], np.array(self._frames[number][start:end], np.float32))
+
+    def states(self) -> list[NDArray[np.float16]]:
+        """What a teacher heard in each utterance, ``(outputs, width)``, in their order.
+
+        Raises:
+            TrainingError: No teacher heard them.
+        """
+        found: list[NDArray[np.float16]] = []
+        for number, path in enumerate(self._paths):
+            lengths = [n_outputs(end - at) for part, at, end in self._places if part == number]
+            try:
+                rows = np.load(path.with_suffix(".states.npy"), mmap_mode="r")
+            except OSError as error:
+                raise TrainingError(f"{path}: heard by no teacher ({error}).") from error
+            found += np.split(rows, np.cumsum(lengths)[:-1])
+        return found

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from training.recogniser.acoustic_model import SPLICE, SUBSAMPLING, AcousticModel, FactorisedLayer
-from training.recogniser.features import N_MELS, mfcc_matrix
+from training.recogniser.acoustic_model import SPLICE, AcousticModel, FactorisedLayer
+from training.recogniser.features import N_MELS, SUBSAMPLING, mfcc_matrix
 from training.recogniser.lexicon import PHONES, SILENCE
 
 POSITIONS: Final = "BEIS"

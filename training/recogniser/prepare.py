@@ -10,15 +10,17 @@ import hashlib
 import logging
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from training.front_end import load_audio
 from training.recogniser.features import SAMPLE_RATE_HZ, Features, Spoken, log_mel, write_features
+from training.recogniser.phone_teacher import PhoneTeacher
 from training.recogniser.sentences import Sentence, read_sentences
 from training.recogniser.settings import RecogniserSettings
 from training.recogniser.speech import Recording, Split, read_recordings, split_of
@@ -65,9 +67,13 @@ def material(root: Path, settings: RecogniserSettings) -> Material:
     return Material(recordings, said)
 
 
-def cache_folder(cache: Path, settings: RecogniserSettings) -> Path:
-    """Features depend on the speech settings and the seed only, and are shared by all else."""
-    key = hashlib.sha256(repr((settings.speech, settings.seed)).encode()).hexdigest()[:12]
+Heard = Callable[[NDArray[np.float32]], NDArray[np.float16]]
+"""What a teacher hears in samples: states, ``(outputs, width)``."""
+
+
+def cache_folder(cache: Path, settings: RecogniserSettings, teacher: str) -> Path:
+    """Features depend on the speech settings, the seed and who teaches only, and are shared by all else."""
+    key = hashlib.sha256(repr((settings.speech, settings.seed, teacher)).encode()).hexdigest()[:12]
     return cache / f"recogniser-{key}"
 
 
@@ -81,31 +87,48 @@ class Prepared:
     def part(self, *names: str) -> Features:
         return Features(self.folder / name for name in names)
 
+    def valid(self) -> Features:
+        """What checkpoints are chosen on."""
+        return self.part("read-valid", "synthesised-valid")
+
     def training(self, manner: int) -> Features:
         """Recordings as they are (0) or in one of the other manners, and all synthesised speech."""
         return self.part(f"read-train-{manner}", "synthesised-train")
 
 
-def prepare(root: Path, cache: Path, settings: RecogniserSettings, found: Material) -> Prepared:
-    """Compute the features that the cache lacks.
+def prepare(
+    root: Path,
+    cache: Path,
+    settings: RecogniserSettings,
+    found: Material,
+    teacher: PhoneTeacher | None = None,
+) -> Prepared:
+    """Compute the features that the cache lacks; a teacher hears all that is undisturbed.
 
     Raises:
         TrainingError: A program is missing, or a recording cannot be read.
     """
-    folder = cache_folder(cache, settings)
+    folder = cache_folder(cache, settings, "" if teacher is None else teacher.digest)
     speech = settings.speech
+    hear = None if teacher is None else teacher.states
 
     def make(name: str, utterances: Iterable[Spoken]) -> None:
         if not (folder / f"{name}.json").is_file():
             logger.info("%s: %d utterances", name, write_features(folder / name, utterances))
 
     make("noise", _noise(root / settings.training.noise))
-    make("read-valid", _heard(found.recordings["valid"], 0, settings.seed))
-    make("synthesised-valid", _synthesised(dialogue(root, "valid", settings), "valid", settings))
-    make("read-train-0", _heard(found.recordings["train"], 0, settings.seed))
+    make("read-valid", _read(found.recordings["valid"], hear))
+    make(
+        "synthesised-valid",
+        _synthesised(dialogue(root, "valid", settings), "valid", settings, hear),
+    )
+    make("read-train-0", _read(found.recordings["train"], hear))
     for manner in range(1, speech.styles + 1):
-        make(f"read-train-{manner}", _heard(found.recordings["train"], manner, settings.seed))
-    make("synthesised-train", _synthesised(_training_lines(found, settings), "train", settings))
+        make(f"read-train-{manner}", _in_manner(found.recordings["train"], manner, settings.seed))
+    make(
+        "synthesised-train",
+        _synthesised(_training_lines(found, settings), "train", settings, hear),
+    )
     return Prepared(folder, speech.styles)
 
 
@@ -130,12 +153,12 @@ def dialogue(root: Path, side: str, settings: RecogniserSettings) -> list[Senten
 
 
 def _synthesised(
-    sentences: list[Sentence], side: str, settings: RecogniserSettings
+    sentences: list[Sentence], side: str, settings: RecogniserSettings, hear: Heard | None
 ) -> Iterator[Spoken]:
     rng = np.random.default_rng((settings.seed, 3, zlib.crc32(side.encode())))
     said = lines(sentences, side, rng)
     for line, samples in tqdm(spoken(said), f"synthesised {side}", len(said), smoothing=0):
-        yield Spoken(line.words, log_mel(samples))
+        yield _spoken(line.words, samples, hear)
 
 
 def _noise(folder: Path) -> Iterator[Spoken]:
@@ -146,9 +169,18 @@ def _noise(folder: Path) -> Iterator[Spoken]:
         yield Spoken((), log_mel(load_audio(path, SAMPLE_RATE_HZ)))
 
 
-def _heard(recordings: list[Recording], manner: int, seed: int) -> Iterator[Spoken]:
+def _read(recordings: list[Recording], hear: Heard | None) -> Iterator[Spoken]:
+    for recording in tqdm(recordings, "read", smoothing=0):
+        yield _spoken(recording.words, load_audio(recording.path, SAMPLE_RATE_HZ), hear)
+
+
+def _in_manner(recordings: list[Recording], manner: int, seed: int) -> Iterator[Spoken]:
     for number, recording in enumerate(tqdm(recordings, f"manner {manner}", smoothing=0)):
         samples = load_audio(recording.path, SAMPLE_RATE_HZ)
         rng = np.random.default_rng((seed, manner, number))
-        frames = styled_log_mel(samples, drawn(rng), rng) if manner else log_mel(samples)
-        yield Spoken(recording.words, frames)
+        yield Spoken(recording.words, styled_log_mel(samples, drawn(rng), rng))
+
+
+def _spoken(words: Sentence, samples: NDArray[np.float32], hear: Heard | None) -> Spoken:
+    frames = log_mel(samples)
+    return Spoken(words, frames, hear(samples) if hear is not None and len(frames) else None)

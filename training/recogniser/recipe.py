@@ -15,6 +15,8 @@ from training.recogniser.export import export, scratch
 from training.recogniser.language_model import language_model, ngram_counts
 from training.recogniser.lexicon import pronunciations
 from training.recogniser.lfmmi import phone_bigram
+from training.recogniser.phone_reader import opinions
+from training.recogniser.phone_teacher import PhoneTeacher
 from training.recogniser.prepare import Material, Prepared, material, prepare
 from training.recogniser.sentences import vocabulary, word_counts
 from training.recogniser.settings import RecogniserSettings
@@ -37,7 +39,12 @@ def check_programs() -> None:
 
 
 def build(
-    root: Path, cache: Path, run_folder: Path, out: Path, settings: RecogniserSettings
+    root: Path,
+    cache: Path,
+    run_folder: Path,
+    out: Path,
+    settings: RecogniserSettings,
+    whisper: Path | None = None,
 ) -> None:
     """Prepare, train, choose and export; each step goes on where it was stopped.
 
@@ -47,12 +54,19 @@ def build(
         run_folder: Folder for checkpoints.
         out: Folder of the finished model.
         settings: The recipe.
+        whisper: Folder of a teacher; without one, training starts from nothing and takes much longer.
+
+    Raises:
+        CorpusError: A corpus is missing or damaged.
+        TrainingError: A program is missing, or the teacher cannot be used.
     """
     check_programs()
+    teacher = None if whisper is None else PhoneTeacher(whisper, settings.teacher)
     found = material(root, settings)
-    prepared = prepare(root, cache, settings, found)
-    run = training_run(found, prepared, run_folder, settings)
-    validated = train(prepared, run, settings)
+    prepared = prepare(root, cache, settings, found, teacher)
+    run = training_run(prepared, run_folder, settings)
+    theirs = None if teacher is None else opinions(prepared, run, settings)
+    validated = train(prepared, run, settings, theirs)
     epoch = int(np.argmin(validated)) + 1
     logger.info("epoch %d is the best on validation (%.4f)", epoch, validated[epoch - 1])
     (run_folder / "run.json").write_text(
@@ -64,11 +78,9 @@ def build(
     write_model(found, run, checkpoint_path(run_folder, epoch), out, settings)
 
 
-def training_run(
-    found: Material, prepared: Prepared, folder: Path, settings: RecogniserSettings
-) -> Run:
+def training_run(prepared: Prepared, folder: Path, settings: RecogniserSettings) -> Run:
     """Pronunciations of all that is said in training or validation, and what phone follows which."""
-    features = [prepared.training(0), prepared.part("read-valid", "synthesised-valid")]
+    features = [prepared.training(0), prepared.valid()]
     lexicon = pronunciations({word for part in features for words in part.words for word in words})
     rng = np.random.default_rng((settings.seed, 5))
     return Run(folder, lexicon, phone_bigram(features[0].words, lexicon, rng))

@@ -83,6 +83,26 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherSettings:
+    """The reader of a Whisper's states, and what the acoustic model learns of it. Without ``--teacher``, nothing."""
+
+    layer: int = 6
+    """Of the encoder, whose states are read: the last of whisper-base."""
+    half_precision: bool = True
+    """The Whisper computes in bfloat16."""
+    width: int = 384
+    """Units of the reader's layers."""
+    dropout: float = 0.2
+    epochs: int = 5
+    """Passes of the reader over all recordings as they are."""
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    weight: float = 20.0
+    """What the mean squared distance to the reader's scores counts beside the objective. The scores are many and
+    mostly small, hence the number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
     """The loop."""
 
@@ -92,8 +112,8 @@ class TrainingSettings:
     """Audio in a batch, in seconds, padding included."""
     longest_s: float = 17.0
     """Longer utterances are left out."""
-    learning_rate: float = 2.5e-3
-    """Peak of the schedule."""
+    learning_rate: float = 5e-3
+    """Peak of the schedule. Matrices are learnt by Muon (Jordan et al., 2024), with steps as large as AdamW's."""
     weight_decay: float = 1e-3
     warm_up: float = 0.1
     """Share of the steps over which the rate rises."""
@@ -118,6 +138,7 @@ class RecogniserSettings:
     speech: SpeechSettings = field(default_factory=SpeechSettings)
     language: LanguageSettings = field(default_factory=LanguageSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    teacher: TeacherSettings = field(default_factory=TeacherSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     def __post_init__(self) -> None:

@@ -95,14 +95,24 @@ def warped(frames: NDArray[np.float32], pace: float, size: float) -> NDArray[np.
         return frames
     times = np.linspace(0, n_frames - 1, max(2, round(n_frames / pace)))
     bands = np.interp(_mel(_CENTRES_HZ / size), _mel(_CENTRES_HZ), np.arange(n_mels))
-    return np.ascontiguousarray(_between(_between(frames, times).T, bands).T)
+    return np.ascontiguousarray(between(between(frames, times).T, bands).T)
 
 
-def _between(rows: NDArray[np.float32], places: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Rows at fractional places, interpolated linearly."""
-    low = np.minimum(places.astype(int), len(rows) - 2)
-    share = (places - low).astype(np.float32)[:, None]
-    return np.asarray(rows[low] * (1 - share) + rows[low + 1] * share, np.float32)
+def between(rows: NDArray[np.float32], places: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Rows at fractional places, interpolated linearly; beyond the ends, the first and the last.
+
+    Args:
+        rows: ``(rows, width)``, one at least.
+        places: ``(places,)``.
+
+    Returns:
+        float32 ``(places, width)``.
+    """
+    held = np.clip(places, 0, len(rows) - 1)
+    low = np.minimum(held.astype(int), max(0, len(rows) - 2))
+    share = (held - low).astype(np.float32)[:, None]
+    high = np.minimum(low + 1, len(rows) - 1)
+    return np.asarray(rows[low] * (1 - share) + rows[high] * share, np.float32)
 
 
 def _convolved(samples: NDArray[np.float32], response: NDArray[np.float64]) -> NDArray[np.float64]:

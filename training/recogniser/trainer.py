@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from training.errors import TrainingError
+from training.loop import optimisers, schedule
 from training.recogniser.acoustic_model import AcousticModel, pad
 from training.recogniser.batches import Batch, Batches, Degradation, groups
 from training.recogniser.features import FRAMES_PER_S, Features
@@ -61,14 +63,25 @@ def load_network(path: Path, settings: NetworkSettings) -> AcousticModel:
     return network.eval()
 
 
-def train(prepared: Prepared, run: Run, settings: RecogniserSettings) -> list[float]:
+def train(
+    prepared: Prepared,
+    run: Run,
+    settings: RecogniserSettings,
+    opinions: Sequence[NDArray[np.float16]] | None = None,
+) -> list[float]:
     """Train all epochs; what an earlier call has done is not done again.
+
+    Args:
+        prepared: Features.
+        run: Where checkpoints lie.
+        settings: The recipe.
+        opinions: Scores of each training utterance to learn from, ``(outputs, 2 * phones)``.
 
     Returns:
         The objective on the validation set after each epoch: the lower, the better.
     """
     torch.manual_seed(settings.seed)
-    loop = _Loop(prepared, run, settings)
+    loop = _Loop(prepared, run, settings, opinions)
     loop.resume()
     for epoch in range(loop.epochs_done, settings.training.epochs):
         loop.epoch(epoch)
@@ -76,14 +89,21 @@ def train(prepared: Prepared, run: Run, settings: RecogniserSettings) -> list[fl
 
 
 class _Loop:
-    """Network, average, optimiser and schedule."""
+    """Network, average and optimisers."""
 
-    def __init__(self, prepared: Prepared, run: Run, settings: RecogniserSettings) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        run: Run,
+        settings: RecogniserSettings,
+        opinions: Sequence[NDArray[np.float16]] | None,
+    ) -> None:
         self._prepared = prepared
+        self._opinions = opinions
         self._run = run
         self._settings = settings
         self._noise = prepared.part("noise")
-        self._valid = prepared.part("read-valid", "synthesised-valid")
+        self._valid = prepared.valid()
         self.validated: list[float] = []
         self.epochs_done = 0
         training = settings.training
@@ -94,18 +114,15 @@ class _Loop:
         self._normal = mean, deviation
         average = get_ema_multi_avg_fn(training.average)  # type: ignore[no-untyped-call]
         self._average = AveragedModel(self._network, multi_avg_fn=average, use_buffers=True)
-        self._optimizer = torch.optim.AdamW(
-            self._network.parameters(), training.learning_rate, weight_decay=training.weight_decay
-        )
-        total = sum(len(self._batches(epoch)) for epoch in range(training.epochs))
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer,
-            training.learning_rate,
-            total_steps=total + 1,
-            pct_start=training.warm_up,
-            final_div_factor=100,
-            cycle_momentum=False,
-        )
+        last = set(self._network.scores.parameters())
+        inner = [one for one in self._network.parameters() if one not in last]
+        rate, decay = training.learning_rate, training.weight_decay
+        self._optimisers = [
+            *optimisers([(inner, rate)], decay, muon=True),
+            *optimisers([(list(last), rate)], decay),
+        ]
+        self._steps = sum(len(self._batches(epoch)) for epoch in range(training.epochs))
+        self._step_number = 0
 
     def resume(self) -> None:
         """Go on from the state in the run's folder, if there is one."""
@@ -117,13 +134,16 @@ class _Loop:
             part.load_state_dict(state[name])
         self.validated = state["validated"]
         self.epochs_done = len(self.validated)
+        self._step_number = state["step"]
 
     def epoch(self, number: int) -> None:
         """One pass over the training set; writes the averaged weights and the state."""
         self._network.train()
         rng = np.random.default_rng((self._settings.seed, 10, number))
         objectives = []
-        progress = tqdm(self._batches(number), f"epoch {number + 1}", smoothing=0.05)
+        batches = self._batches(number)
+        loader = DataLoader(batches, batch_size=None, num_workers=1)
+        progress = tqdm(loader, f"epoch {number + 1}", len(batches), smoothing=0.05)
         for batch in progress:
             objectives.append(self._step(batch, rng))
             progress.set_postfix(objective=f"{np.mean(objectives[-50:]):.4f}", refresh=False)
@@ -143,11 +163,18 @@ class _Loop:
         penalised, objective = loss(
             scores, batch.lengths, said, self._run.bigram, self._settings.training.output_l2
         )
-        self._optimizer.zero_grad()
+        if batch.opinion is not None:
+            penalised = penalised + self._settings.teacher.weight * batch.opinion.distance(scores)
+        self._network.zero_grad()
         penalised.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._network.parameters(), GRADIENT_NORM)
-        self._optimizer.step()
-        self._schedule.step()
+        self._step_number += 1
+        warm_up = round(self._settings.training.warm_up * self._steps)
+        share = schedule(self._step_number, warm_up, self._steps)
+        for optimiser in self._optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * share
+            optimiser.step()
         self._average.update_parameters(self._network)
         return float(objective)
 
@@ -180,14 +207,14 @@ class _Loop:
             self._network.context,
             training,
             rng,
+            self._opinions,
         )
 
     def _parts(self) -> dict[str, Any]:
         return {
             "network": self._network,
             "average": self._average,
-            "optimizer": self._optimizer,
-            "schedule": self._schedule,
+            **{f"optimiser {n}": one for n, one in enumerate(self._optimisers)},
         }
 
     def _save(self, epoch: int) -> None:
@@ -200,7 +227,7 @@ class _Loop:
         )
         state = {name: part.state_dict() for name, part in self._parts().items()}
         draft = folder / f".{STATE}"
-        torch.save({**state, "validated": self.validated}, draft)
+        torch.save({**state, "validated": self.validated, "step": self._step_number}, draft)
         os.replace(draft, folder / STATE)
 
 

@@ -47,7 +47,7 @@ layers = 3
 [training]
 epochs = 8
 batch_s = 6.0
-learning_rate = 5e-3
+learning_rate = 2e-3
 average = 0.9
 noise_share = 0.0
 noise = "noise"

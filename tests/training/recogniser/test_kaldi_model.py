@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.recogniser.acoustic_model import AcousticModel, n_outputs, pad
-from training.recogniser.features import N_MELS, mfcc_matrix
+from training.recogniser.acoustic_model import AcousticModel, pad
+from training.recogniser.features import N_MELS, mfcc_matrix, n_outputs
 from training.recogniser.kaldi_model import Affine, KaldiWriter, network_parts, write_model
 from training.recogniser.settings import NetworkSettings
 

@@ -121,3 +121,31 @@ def test_the_objective_falls_as_the_right_phones_score_higher(bigram: PhoneBigra
     raised[..., [ah, N_PHONES + ah]] = 3.0
     lengths = torch.tensor([6])
     assert loss(raised, lengths, said, bigram, 0.0)[1] < loss(scores, lengths, said, bigram, 0.0)[1]
+
+
+def test_the_gradient_is_what_the_objective_changes_by(bigram: PhoneBigram) -> None:
+    said = transcripts([("me", "a"), ("a",)], LEXICON, bigram, np.random.default_rng(0))
+    scores = torch.randn(2, 6, 2 * N_PHONES, generator=torch.manual_seed(4), requires_grad=True)
+    lengths = torch.tensor([6, 4])
+    loss(scores, lengths, said, bigram, 0.0)[0].backward()
+    assert scores.grad is not None
+    for row, time, output in [(0, 0, 0), (0, 3, PHONE_INDEX["M"]), (1, 3, N_PHONES), (1, 5, 0)]:
+        moved = scores.detach().repeat(2, 1, 1, 1)
+        moved[0, row, time, output] += 0.05
+        moved[1, row, time, output] -= 0.05
+        above, below = (loss(one, lengths, said, bigram, 0.0)[1].item() for one in moved)
+        assert scores.grad[row, time, output].item() == pytest.approx(
+            (above - below) / 0.1, abs=1e-4
+        )
+
+
+def test_a_transcript_that_the_scores_exclude_says_nothing(bigram: PhoneBigram) -> None:
+    said = transcripts([("me",)], LEXICON, bigram, np.random.default_rng(0))
+    scores = torch.zeros(1, 40, 2 * N_PHONES)
+    scores[:, :, PHONE_INDEX["M"]] = scores[:, :, PHONE_INDEX["IY"]] = -1000.0
+    scores.requires_grad_()
+    likely = numerator(scores, torch.tensor([40]), said)
+    likely.sum().backward()
+    assert scores.grad is not None
+    assert torch.isfinite(likely).all()
+    assert torch.isfinite(scores.grad).all()
