@@ -158,7 +158,7 @@ def of_checkpoint(
     They chose when its training ended, so this is a little kinder than the folds of :func:`crossval`.
 
     Returns:
-        As :func:`crossval`.
+        As :func:`crossval`, and ``judged``: the checkpoint's name and version.
     """
     speech = read_speech(root, settings, cache, augmented=False)
     text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
@@ -169,13 +169,15 @@ def of_checkpoint(
     run = Run("checkpoint", dataclasses.replace(apart, test=apart.validation), settings)
     score_run(model, prior, run, speech, out)
     score_pairs(model, prior, run, speech, text, out)
-    shipped = manifest.description.temperatures
+    described = manifest.description
+    shipped = described.temperatures
     scales = {
         run.name: [shipped.speech],
         f"pairs-{run.name}": [shipped.speech, shipped.text, shipped.bimodal],
     }
     return _figures([run], scales, speech, out) | {
-        "unlike": unlike_figures(manifest.description, speech, apart, root)
+        "judged": f"{described.name} {described.version}",
+        "unlike": unlike_figures(described, speech, apart, root),
     }
 
 

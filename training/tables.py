@@ -41,8 +41,8 @@ class Results:
         """From the folders of :data:`COMMANDS` in one folder.
 
         Raises:
-            TrainingError: ``crossval`` or ``baseline`` is missing, or ``robustness`` does not say what
-                it judged.
+            TrainingError: ``crossval`` or ``baseline`` is missing, ``robustness`` does not say what it
+                judged, or ``held-out`` judged another checkpoint.
         """
         found = {command: _read(folder / command / f"{command}.json") for command in COMMANDS}
         crossval, baseline = found["crossval"], found["baseline"]
@@ -54,10 +54,16 @@ class Results:
                 f"{folder / 'robustness'}: does not say what was judged, as earlier versions did not. "
                 "Run stser-train robustness again."
             )
+        held_out = found["held-out"]
+        if held_out is not None and held_out.get("judged") != name:
+            raise TrainingError(
+                f"{folder / 'held-out'}: judged {held_out.get('judged', 'what it does not say')}; the page "
+                f"is on {name}. Run stser-train held-out without --checkpoint."
+            )
         return cls(
             crossval,
             found["left-out"],
-            found["held-out"],
+            held_out,
             found["robustness"],
             baseline,
             name,

@@ -107,6 +107,7 @@ def test_a_checkpoint_is_judged_on_the_speakers_that_its_training_set_apart(
     for corpus in ("first", "second"):
         assert figures["speech"][f"{corpus}, 10 heard"]["utterances"] == 2 * len(EMOTIONS)
     assert set(figures["pairs"]) == {"speech", "text", "bimodal", "STSER", "bounds"}
+    assert figures["judged"] == "stser-open 0.0.1"
 
 
 def test_a_fitted_checkpoint_knows_noise_from_its_training_speech(checkpoint: Path) -> None:

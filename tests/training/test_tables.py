@@ -26,6 +26,9 @@ RELIABLE = {
 }
 
 
+SHIPPED = "stser-open 1.5.0"
+
+
 def told(ua: float) -> dict[str, Any]:
     names = {f"{corpus}, {n} heard": n for corpus in CORPORA for n in HEARD}
     names |= {f"{c}, 10 {mood} heard": 7 for c in CORPORA for mood in ("neutral", "angry")}
@@ -59,7 +62,12 @@ def folder(tmp_path: Path) -> Path:
     }
     results = {
         "crossval": full,
-        "held-out": full | {"speech": told(0.6), "unlike": {"speech": 0.0172, "noise": 0.975}},
+        "held-out": full
+        | {
+            "judged": SHIPPED,
+            "speech": told(0.6),
+            "unlike": {"speech": 0.0172, "noise": 0.975},
+        },
         "robustness": {
             "judged": FOLDS,
             "conditions": {
@@ -76,7 +84,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def results(folder: Path) -> Results:
-    return Results.read(folder, "stser-open 1.5.0", read_manifest(DEFAULT_CHECKPOINT).notes)
+    return Results.read(folder, SHIPPED, read_manifest(DEFAULT_CHECKPOINT).notes)
 
 
 def test_the_page_has_every_figure_and_names_what_was_not_measured(folder: Path) -> None:
@@ -115,6 +123,18 @@ def test_the_page_says_how_much_speech_and_how_much_noise_is_marked(folder: Path
     path = folder / "held-out" / "held-out.json"
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"unlike": {}}), "utf-8")
     assert "The shipped model cannot tell them" in tables(results(folder))
+
+
+def test_speakers_set_apart_by_another_checkpoint_are_not_called_the_shipped_ones(
+    folder: Path,
+) -> None:
+    path = folder / "held-out" / "held-out.json"
+    found = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(found | {"judged": "mine 0.1"}), "utf-8")
+    with pytest.raises(
+        TrainingError, match=r"held-out: judged mine 0\.1; .* Run stser-train held-out"
+    ):
+        results(folder)
 
 
 def test_without_folds_there_is_no_page(folder: Path) -> None:

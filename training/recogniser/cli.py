@@ -47,7 +47,8 @@ def run(flags: argparse.Namespace) -> int:
     if flags.step == "build":
         from training.recogniser.recipe import build
 
-        run_folder = flags.run or flags.cache / f"recogniser-run-{settings.version}"
+        taught = "" if flags.teacher is None else "-taught"
+        run_folder = flags.run or flags.cache / f"recogniser-run-{settings.version}{taught}"
         build(flags.root, flags.cache, run_folder, flags.out or embedded, settings, flags.teacher)
         return 0
     from training.recogniser.evaluation import Recogniser

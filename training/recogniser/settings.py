@@ -93,7 +93,7 @@ class TeacherSettings:
     width: int = 384
     """Units of the reader's layers."""
     dropout: float = 0.2
-    epochs: int = 5
+    epochs: int = 3
     """Passes of the reader over all recordings as they are."""
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
