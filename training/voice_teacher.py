@@ -51,14 +51,26 @@ class VoiceTeacher:
         """What was heard, where it was.
 
         Raises:
-            TrainingError: A file cannot be read, or is of other utterances or settings.
+            TrainingError: A file cannot be read, is of other utterances or settings, or would be
+                read in vain; or one that the settings ask for is missing.
         """
-        heard = None if self.hearing is None else read_hearing(self.hearing, speech.utterances)
-        if self.read is None or settings.speech.read_share == 0:
+        share = settings.speech.read_share
+        if self.read is None:
+            if share > 0 and self.hearing is not None:
+                raise TrainingError(
+                    f"speech.read_share is {share}, but there is no --read: give the file that stser-train "
+                    "pretrain kept, or set the share to 0."
+                )
+            heard = None if self.hearing is None else read_hearing(self.hearing, speech.utterances)
             return Taught(heard)
-        if heard is None:
+        if self.hearing is None:
             raise TrainingError(
                 "--read needs --hearing: opinions of read speech are learnt from it."
             )
+        if share == 0:
+            raise TrainingError(
+                f"{self.read}: nothing of it would be heard, for speech.read_share is 0. Set it, or leave --read out."
+            )
+        heard = read_hearing(self.hearing, speech.utterances)
         read = ReadSpeech.load(self.read, settings)
         return Taught(heard, read.pieces(settings.lesson.pieces))

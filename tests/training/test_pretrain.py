@@ -271,10 +271,10 @@ def test_the_branch_learns_from_readers_where_the_settings_say_so_and_not_withou
     taught = arguments(whisper, read_root, both, smodel)
     assert main([*taught, "--read", str(read)]) == 0
     assert main(["hear", *arguments(whisper, root, both, hearing)[1:]]) == 0
-    shared = ["left-out", "--config", both, "--root", root, "--cache", tmp_path / "cache"]
+    shared = ["left-out", "--root", root, "--cache", tmp_path / "cache"]
     for name, flags in (
-        ("with", ["--hearing", hearing, "--read", read]),
-        ("without", ["--hearing", hearing]),
+        ("with", ["--config", both, "--hearing", hearing, "--read", read]),
+        ("without", ["--config", settings_file, "--hearing", hearing]),
     ):
         runs = [*shared, *flags, "--out", tmp_path / name]
         assert main([str(flag) for flag in runs]) == 0
@@ -282,9 +282,16 @@ def test_the_branch_learns_from_readers_where_the_settings_say_so_and_not_withou
         load_file(tmp_path / name / "without-first.safetensors") for name in ("with", "without")
     )
     assert any(not torch.equal(weight, plain[name]) for name, weight in learnt.items())
-    alone = [*shared, "--read", read, "--out", tmp_path / "alone"]
-    assert main([str(flag) for flag in alone]) == 2
-    assert "--read needs --hearing" in capsys.readouterr().err
+    for flags, complaint in (
+        (["--config", both, "--read", read], "--read needs --hearing"),
+        (["--config", both, "--hearing", hearing], "read_share is 0.5, but there is no --read"),
+        (
+            ["--config", settings_file, "--hearing", hearing, "--read", read],
+            "nothing of it would be heard, for speech.read_share is 0",
+        ),
+    ):
+        assert main([str(flag) for flag in [*shared, *flags, "--out", tmp_path / "alone"]]) == 2
+        assert complaint in capsys.readouterr().err
 
 
 def test_one_reader_is_too_few(whisper: Path, settings: OpenSettings, tmp_path: Path) -> None:  # noqa: F811
