@@ -97,9 +97,9 @@ class TeacherSettings:
     """Passes of the reader over all recordings as they are."""
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    weight: float = 20.0
-    """What the mean squared distance to the reader's scores counts beside the objective. The scores are many and
-    mostly small, hence the number."""
+    weights: tuple[float, ...] = (5.0, 5.0, 5.0, 1.0)
+    """What the mean squared distance to the reader's scores counts beside the objective in each epoch, the last in
+    all later ones: the scores show the way, and the objective knows better once it has been found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +153,8 @@ class RecogniserSettings:
                 f"language.order ({language.order}) must lie between 2 and 4, with as many "
                 f"language.min_counts ({len(language.min_counts)})."
             )
+        if not self.teacher.weights:
+            raise ValueError("teacher.weights must have a number for the first epoch at least.")
         if self.network.bytes_per_weight not in (2, 4):
             raise ValueError(
                 f"network.bytes_per_weight ({self.network.bytes_per_weight}) must be 2 or 4: Kaldi "

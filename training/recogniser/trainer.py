@@ -141,11 +141,13 @@ class _Loop:
         self._network.train()
         rng = np.random.default_rng((self._settings.seed, 10, number))
         objectives = []
+        weights = self._settings.teacher.weights
+        weight = weights[min(number, len(weights) - 1)]
         batches = self._batches(number)
         loader = DataLoader(batches, batch_size=None, num_workers=1)
         progress = tqdm(loader, f"epoch {number + 1}", len(batches), smoothing=0.05)
         for batch in progress:
-            objectives.append(self._step(batch, rng))
+            objectives.append(self._step(batch, weight, rng))
             progress.set_postfix(objective=f"{np.mean(objectives[-50:]):.4f}", refresh=False)
         self.validated.append(self.validate())
         logger.info(
@@ -156,7 +158,7 @@ class _Loop:
         )
         self._save(number + 1)
 
-    def _step(self, batch: Batch, rng: np.random.Generator) -> float:
+    def _step(self, batch: Batch, weight: float, rng: np.random.Generator) -> float:
         said = transcripts(batch.words, self._run.lexicon, self._run.bigram, rng)
         with torch.autocast("cpu", torch.bfloat16):
             scores = self._network(batch.frames)
@@ -164,7 +166,7 @@ class _Loop:
             scores, batch.lengths, said, self._run.bigram, self._settings.training.output_l2
         )
         if batch.opinion is not None:
-            penalised = penalised + self._settings.teacher.weight * batch.opinion.distance(scores)
+            penalised = penalised + weight * batch.opinion.distance(scores)
         self._network.zero_grad()
         penalised.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._network.parameters(), GRADIENT_NORM)

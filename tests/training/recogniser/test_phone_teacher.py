@@ -70,7 +70,7 @@ def model(
 def taught(settings: Path, folder: Path) -> Path:
     """The tiny settings, and a teacher's: few epochs, for it is not the recogniser that is tested."""
     text = settings.read_text("utf-8").replace("epochs = 8", "epochs = 2")
-    own = "[teacher]\nlayer = 1\nwidth = 16\nepochs = 2\nhalf_precision = false\n"
+    own = "[teacher]\nlayer = 1\nwidth = 16\nepochs = 2\nhalf_precision = false\nweights = [0.0, 5.0]\n"
     path = folder / "taught.toml"
     path.write_text(text + own, "utf-8")
     return path
@@ -169,17 +169,23 @@ def test_the_reader_is_learnt_once_and_a_finished_run_is_exported_again(
     assert (model / "tiny" / "am" / "final.mdl").read_bytes() == exported
 
 
-def test_the_acoustic_model_learns_otherwise_with_a_teacher(
+def test_the_teacher_weighs_in_each_epoch_what_the_settings_say(
     model: Path, tiny_corpora: Path, tiny_settings: Path, tmp_path: Path
 ) -> None:
     settings = taught(tiny_settings, tmp_path)
     arguments = ["--root", tiny_corpora, "--config", settings, "--cache", tmp_path / "cache"]
     places = ["--run", tmp_path / "run", "--out", tmp_path / "tiny"]
     assert main(["recogniser", "build", *map(str, arguments + places)]) == 0
-    alone, with_teacher = (
-        load_file(checkpoint_path(folder / "run", 2)) for folder in (tmp_path, model)
-    )
-    assert not torch.equal(alone["scores.weight"], with_teacher["scores.weight"])
+    for epoch, same in ((1, True), (2, False)):
+        alone, with_teacher = (
+            load_file(checkpoint_path(folder / "run", epoch)) for folder in (tmp_path, model)
+        )
+        assert torch.equal(alone["scores.weight"], with_teacher["scores.weight"]) is same
+
+
+def test_a_teacher_without_any_weight_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"teacher\.weights"):
+        RecogniserSettings(teacher=TeacherSettings(weights=()))
 
 
 def test_features_that_no_teacher_heard_say_so(tmp_path: Path) -> None:
