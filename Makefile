@@ -42,7 +42,8 @@ dashboard/node_modules/installed: dashboard/package-lock.json
 	@cd dashboard && npm ci --silent --no-audit --no-fund
 	@touch $@
 
-# The embedded recogniser from the corpora below $STSER_DATA, and its figures; goes on where it was stopped.
+# The embedded recogniser from the corpora below $STSER_DATA, and its figures; goes on where it was stopped. The one in the
+# package was taught: ARGS="--teacher WHISPER" (docs/teacher.md).
 recogniser: $(TEST_VENV)/installed
 	@./setup/packages $(RECOGNISER_PACKAGES)
 	@$(ONE_THREAD) $(TEST_VENV)/bin/stser-train recogniser build $(ARGS)

@@ -12,9 +12,9 @@ from training.recogniser.graph import Graphs
 from training.recogniser.kaldi_model import KALDI_PHONES, write_model
 
 MODEL_CONF: Final = f"""--min-active=100
---max-active=800
---beam=7.0
---lattice-beam=4.0
+--max-active=1000
+--beam=8.0
+--lattice-beam=6.0
 --max-mem=500000
 --acoustic-scale=0.8
 --frame-subsampling-factor={SUBSAMPLING}
