@@ -265,9 +265,7 @@ def train_parts(
     progress = tqdm(range(1, settings.steps + 1), desc=name, mininterval=10)
     for step in progress:
         share = schedule(step, settings.warm_up, settings.steps)
-        for optimiser in chosen:
-            for group in optimiser.param_groups:
-                group["lr"] = group["peak"] * share
+        set_rates(chosen, share)
         loss = loss_of(next(source))
         parts.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -320,6 +318,13 @@ def optimisers(
             torch.optim.Muon(matrices, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
         )
     return chosen
+
+
+def set_rates(chosen: Iterable[torch.optim.Optimizer], share: float) -> None:
+    """Give each group of parameters of :func:`optimisers` this share of its peak rate."""
+    for optimiser in chosen:
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * share
 
 
 def schedule(step: int, warm_up: int, steps: int) -> float:

@@ -11,7 +11,7 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AlbertConfig, AlbertModel
+from transformers import AlbertConfig, AlbertModel, WhisperConfig, WhisperModel
 
 from stser_core.labels import EMOTIONS
 
@@ -163,3 +163,26 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("settings") / "tiny.toml"
     path.write_text(TINY.format(vocabulary=len(VOCABULARY)), "utf-8")
     return path
+
+
+def tiny_whisper(folder: Path, *, layers: int, positions: int) -> Path:
+    """A Whisper of width 16 that hears ``positions`` times 20 ms, as transformers saves it; returns the folder."""
+    torch.manual_seed(0)
+    config = WhisperConfig(
+        vocab_size=8,
+        num_mel_bins=8,
+        d_model=16,
+        encoder_layers=layers,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_layers=1,
+        decoder_attention_heads=2,
+        decoder_ffn_dim=16,
+        max_source_positions=positions,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+    )
+    WhisperModel(config).save_pretrained(folder)
+    return folder

@@ -11,12 +11,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
-from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+from transformers import WhisperFeatureExtractor, WhisperModel
 
 from config.loader import load
 from stser_core.fusion import StserModel
 from stser_core.labels import EMOTIONS
-from tests.training.conftest import tone
+from tests.training.conftest import tiny_whisper, tone
 from tests.training.test_loop import SIZES
 from training.cli import main
 from training.corpora import read_manifest
@@ -45,26 +45,7 @@ SETTINGS = SpeechTrainingSettings(corpora=("c",), corpus_shares=(1.0,))
 @pytest.fixture(scope="module")
 def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Whisper that hears one second, as transformers saves it."""
-    folder = tmp_path_factory.mktemp("whisper")
-    torch.manual_seed(0)
-    config = WhisperConfig(
-        vocab_size=8,
-        num_mel_bins=8,
-        d_model=16,
-        encoder_layers=2,
-        encoder_attention_heads=2,
-        encoder_ffn_dim=16,
-        decoder_layers=1,
-        decoder_attention_heads=2,
-        decoder_ffn_dim=16,
-        max_source_positions=50,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-        decoder_start_token_id=1,
-    )
-    WhisperModel(config).save_pretrained(folder)
-    return folder
+    return tiny_whisper(tmp_path_factory.mktemp("whisper"), layers=2, positions=50)
 
 
 @pytest.fixture(scope="module")

@@ -82,6 +82,24 @@ def groups(
     return [np.array(batches[at]) for at in rng.permutation(len(batches))]
 
 
+def fitting_groups(
+    lengths: Sequence[int], per_s: float, settings: TrainingSettings, rng: np.random.Generator
+) -> list[list[int]]:
+    """Indices as of :func:`groups` of ``settings.batch_s``, without those longer than ``settings.longest_s``.
+
+    Args:
+        lengths: Of all utterances.
+        per_s: How much of that is a second.
+        settings: Sizes.
+        rng: Draws the order.
+    """
+    fitting = [
+        index for index, length in enumerate(lengths) if length <= settings.longest_s * per_s
+    ]
+    found = groups([lengths[index] for index in fitting], round(settings.batch_s * per_s), rng)
+    return [[fitting[at] for at in group] for group in found]
+
+
 class Degradation:
     """What microphones and rooms do to log-mel, by chance."""
 
@@ -137,11 +155,8 @@ class Batches(IterableDataset[Batch]):
         self._mean, self._deviation = normal
         self._context = context
         self._rng = rng
-        longest = settings.longest_s * FRAMES_PER_S
-        fitting = [i for i in range(len(features)) if features.n_frames(i) <= longest]
-        lengths = [features.n_frames(index) for index in fitting]
-        frames = round(settings.batch_s * FRAMES_PER_S)
-        self._groups = [[fitting[at] for at in group] for group in groups(lengths, frames, rng)]
+        lengths = [features.n_frames(index) for index in range(len(features))]
+        self._groups = fitting_groups(lengths, FRAMES_PER_S, settings, rng)
 
     def __len__(self) -> int:
         return len(self._groups)

@@ -19,9 +19,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training.loop import optimisers, schedule
+from training.loop import optimisers, schedule, set_rates
 from training.recogniser.acoustic_model import N_OUTPUTS, normed
-from training.recogniser.batches import groups
+from training.recogniser.batches import fitting_groups
 from training.recogniser.features import FRAMES_PER_S, SUBSAMPLING
 from training.recogniser.lfmmi import loss, transcripts
 from training.recogniser.prepare import Prepared
@@ -111,7 +111,12 @@ def _learn(
     ours = settings.teacher
     torch.manual_seed(settings.seed)
     epochs = [
-        _batches(states, settings, np.random.default_rng((settings.seed, 20, epoch)))
+        fitting_groups(
+            [len(one) for one in states],
+            FRAMES_PER_S / SUBSAMPLING,
+            settings.training,
+            np.random.default_rng((settings.seed, 20, epoch)),
+        )
         for epoch in range(ours.epochs)
     ]
     rng = np.random.default_rng((settings.seed, 21))
@@ -120,8 +125,7 @@ def _learn(
     reader.train()
     progress = tqdm((batch for epoch in epochs for batch in epoch), "reader", steps, mininterval=10)
     for step, batch in enumerate(progress, 1):
-        for group in optimiser.param_groups:
-            group["lr"] = group["peak"] * schedule(step, steps // 10, steps)
+        set_rates([optimiser], schedule(step, steps // 10, steps))
         given, lengths = _padded([states[index] for index in batch])
         said = transcripts([words[index] for index in batch], run.lexicon, run.bigram, rng)
         penalised, objective = loss(
@@ -151,17 +155,6 @@ def _validated(
         total += float(objective) * len(one)
         n_outputs += len(one)
     return total / n_outputs
-
-
-def _batches(
-    states: Sequence[States], settings: RecogniserSettings, rng: np.random.Generator
-) -> list[list[int]]:
-    training = settings.training
-    per_s = FRAMES_PER_S / SUBSAMPLING
-    fitting = [i for i, one in enumerate(states) if len(one) <= training.longest_s * per_s]
-    lengths = [len(states[index]) for index in fitting]
-    batches = groups(lengths, round(training.batch_s * per_s), rng)
-    return [[fitting[at] for at in batch] for batch in batches]
 
 
 def _padded(states: Sequence[States]) -> tuple[Tensor, Tensor]:

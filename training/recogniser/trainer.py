@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from training.errors import TrainingError
-from training.loop import optimisers, schedule
+from training.loop import optimisers, schedule, set_rates
 from training.recogniser.acoustic_model import AcousticModel, pad
 from training.recogniser.batches import Batch, Batches, Degradation, groups
 from training.recogniser.features import FRAMES_PER_S, Features
@@ -172,10 +172,8 @@ class _Loop:
         nn.utils.clip_grad_norm_(self._network.parameters(), GRADIENT_NORM)
         self._step_number += 1
         warm_up = round(self._settings.training.warm_up * self._steps)
-        share = schedule(self._step_number, warm_up, self._steps)
+        set_rates(self._optimisers, schedule(self._step_number, warm_up, self._steps))
         for optimiser in self._optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = group["peak"] * share
             optimiser.step()
         self._average.update_parameters(self._network)
         return float(objective)

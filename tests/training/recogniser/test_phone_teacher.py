@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import WhisperConfig, WhisperModel
 
 from config.loader import load
+from tests.training.conftest import tiny_whisper
 from training.cli import main
 from training.errors import TrainingError
 from training.recogniser import phone_reader
@@ -30,26 +30,7 @@ TEACHER = TeacherSettings(layer=1, half_precision=False)
 @pytest.fixture(scope="module")
 def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Whisper that hears three seconds, as transformers saves it."""
-    folder = tmp_path_factory.mktemp("whisper")
-    torch.manual_seed(0)
-    config = WhisperConfig(
-        vocab_size=8,
-        num_mel_bins=8,
-        d_model=WIDTH,
-        encoder_layers=1,
-        encoder_attention_heads=2,
-        encoder_ffn_dim=16,
-        decoder_layers=1,
-        decoder_attention_heads=2,
-        decoder_ffn_dim=16,
-        max_source_positions=150,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-        decoder_start_token_id=3,
-    )
-    WhisperModel(config).save_pretrained(folder)
-    return folder
+    return tiny_whisper(tmp_path_factory.mktemp("whisper"), layers=1, positions=150)
 
 
 @pytest.fixture(scope="module")
