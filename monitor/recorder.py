@@ -100,6 +100,7 @@ class Recorder:
 
     async def __aexit__(self, *exc_info: object) -> None:
         for stream in list(self._batches):
+            await self.settled()  # a disk that is behind would refuse the last second
             self.end(stream)
         await self._worker.call(_Shelf.close)
         await self._worker.close()

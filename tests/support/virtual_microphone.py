@@ -141,13 +141,12 @@ class VirtualMicrophone:
 
     def play(self, path: Path, speaker: str = "spk") -> None:
         """Speak a sound file into the microphone; returns when it has been heard to its end."""
-        self.run("paplay", f"--device={speaker}", "--latency-msec=20", str(path))
+        self.run(*_player(path, speaker))
 
     @contextmanager
     def playing(self, path: Path) -> Iterator[None]:
         """Speak a sound file into the microphone inside the block; at its end, fall silent."""
-        command = ["paplay", "--device=spk", "--latency-msec=20", str(path)]
-        player = subprocess.Popen(command, env={**os.environ, **self.environment})
+        player = subprocess.Popen(_player(path), env={**os.environ, **self.environment})
         try:
             yield
         finally:
@@ -248,6 +247,11 @@ def heard_in_process(
     yield
     monkeypatch.undo()
     _initialise_portaudio_again()
+
+
+def _player(path: Path, speaker: str = "spk") -> list[str]:
+    """A command; so much of the sound lies ready that a machine under load leaves no holes in it."""
+    return ["paplay", f"--device={speaker}", "--latency-msec=500", str(path)]
 
 
 def _initialise_portaudio_again() -> None:
