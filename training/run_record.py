@@ -50,12 +50,13 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 
-def begin(folder: Path, run: Mapping[str, Any]) -> None:
+def begin(folder: Path, run: Mapping[str, Any], flag: str = "--out") -> None:
     """Write the record of a run, or check that the folder holds the same run.
 
     Args:
         folder: Made where it is not there.
         run: Anything that JSON can hold and that decides the result. Versions are added.
+        flag: Names the folder on the command line.
 
     Raises:
         TrainingError: The folder holds another run; names what differs.
@@ -67,7 +68,7 @@ def begin(folder: Path, run: Mapping[str, Any]) -> None:
         differing = _differing(kept, record)
         if differing:
             raise TrainingError(
-                f"{path}: another run began here: {', '.join(differing)}. Give --out another folder, "
+                f"{path}: another run began here: {', '.join(differing)}. Give {flag} another folder, "
                 "or remove this one."
             )
         return

@@ -6,6 +6,7 @@ import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,8 +22,12 @@ from training.recogniser.prepare import Material, Prepared, material, prepare
 from training.recogniser.sentences import vocabulary, word_counts
 from training.recogniser.settings import RecogniserSettings
 from training.recogniser.trainer import Run, checkpoint_path, load_network, train
+from training.run_record import begin, write_whole
 
 logger = logging.getLogger(__name__)
+
+VALIDATION: Final = "validation.json"
+"""The objective after each epoch of a run, and the epoch that was chosen by it."""
 
 
 def check_programs() -> None:
@@ -58,10 +63,11 @@ def build(
 
     Raises:
         CorpusError: A corpus is missing or damaged.
-        TrainingError: A program is missing, or the teacher cannot be used.
+        TrainingError: A program is missing, the teacher cannot be used, or the run's folder holds another run.
     """
     check_programs()
     teacher = None if whisper is None else PhoneTeacher(whisper, settings.teacher)
+    begin(run_folder, _trained_by(settings, teacher), "--run")
     found = material(root, settings)
     prepared = prepare(root, cache, settings, found, teacher)
     run = training_run(prepared, run_folder, settings)
@@ -69,13 +75,21 @@ def build(
     validated = train(prepared, run, settings, theirs)
     epoch = int(np.argmin(validated)) + 1
     logger.info("epoch %d is the best on validation (%.4f)", epoch, validated[epoch - 1])
-    (run_folder / "run.json").write_text(
-        json.dumps(
-            {"settings": asdict(settings), "validation": validated, "epoch": epoch}, indent=1
-        ),
-        "utf-8",
+    write_whole(
+        run_folder / VALIDATION, json.dumps({"objective": validated, "epoch": epoch}, indent=1)
     )
     write_model(found, run, checkpoint_path(run_folder, epoch), out, settings)
+
+
+def _trained_by(settings: RecogniserSettings, teacher: PhoneTeacher | None) -> dict[str, Any]:
+    """What decides the network; words and n-grams may change from one export of it to the next."""
+    return {
+        "seed": settings.seed,
+        "speech": asdict(settings.speech),
+        "network": asdict(settings.network),
+        "training": asdict(settings.training),
+        "teacher": None if teacher is None else asdict(settings.teacher) | {"of": teacher.digest},
+    }
 
 
 def training_run(prepared: Prepared, folder: Path, settings: RecogniserSettings) -> Run:

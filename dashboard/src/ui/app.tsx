@@ -16,7 +16,7 @@ import { Chooser } from "./streams";
 const PAGES = { live: TEXT.viewLive, session: TEXT.viewSession, health: TEXT.viewHealth };
 type Page = keyof typeof PAGES;
 
-export interface Props {
+interface Props {
   session: Session;
   connection: Connection;
   inputs: Inputs;

@@ -1,11 +1,12 @@
 // What happens: the present on the left, time and utterances on the right.
 
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { Inputs } from "../audio/inputs";
+import type { Connection } from "../connection";
 import { LABELS, type Label } from "../events";
-import { matches, present, type View } from "../session";
+import { matches, present, type Session, type View } from "../session";
 import type { Entry, Stream } from "../stream";
 import { labelText, TEXT } from "../text";
-import type { Props as AppProps } from "./app";
 import { Chart } from "./chart";
 import { Detail } from "./detail";
 import { Shape } from "./emotion";
@@ -17,7 +18,10 @@ import { Overview } from "./streams";
 
 const SPANS_S = ["30", "60", "120", "600", "0"];
 
-interface Props extends AppProps {
+interface Props {
+  session: Session;
+  connection: Connection;
+  inputs: Inputs;
   /** The one that is looked at; the empty text for all. */
   stream: string;
   view: View;
@@ -180,7 +184,7 @@ export function LiveView({ session, connection, inputs, stream, view, theme, onC
   );
 }
 
-interface CommandsProps extends Pick<AppProps, "session" | "connection"> {
+interface CommandsProps extends Pick<Props, "session" | "connection"> {
   stream: string;
   streams: readonly Stream[];
 }

@@ -12,6 +12,7 @@ from tests.support.speech import spoken
 from tests.training.recogniser.conftest import WORDS
 from training.cli import main
 from training.recogniser.evaluation import Recogniser
+from training.recogniser.recipe import VALIDATION
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -36,10 +37,10 @@ def test_vosk_loads_what_the_recipe_made_and_hears_its_words(model: Path) -> Non
 
 
 def test_the_run_says_which_epoch_was_chosen_on_validation(model: Path) -> None:
-    run = json.loads((model.parent / "run" / "run.json").read_text("utf-8"))
-    assert len(run["validation"]) == 8
-    assert run["epoch"] == 1 + int(np.argmin(run["validation"]))
-    assert run["validation"][-1] < run["validation"][0]
+    validation = json.loads((model.parent / "run" / VALIDATION).read_text("utf-8"))
+    assert len(validation["objective"]) == 8
+    assert validation["epoch"] == 1 + int(np.argmin(validation["objective"]))
+    assert validation["objective"][-1] < validation["objective"][0]
 
 
 def test_a_finished_run_is_exported_again_without_training(
@@ -59,6 +60,29 @@ def test_a_finished_run_is_exported_again_without_training(
     assert {path: path.stat().st_mtime_ns for path in before} == before
     for part in ("am/final.mdl", "graph/Gr.fst", "graph/words.txt"):
         assert (tmp_path / "again" / part).read_bytes() == (model / part).read_bytes()
+
+
+def test_a_run_is_gone_on_with_by_its_own_settings_alone_but_other_words_may_be_exported(
+    model: Path,
+    tiny_corpora: Path,
+    tiny_settings: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def built(before: str, after: str) -> int:
+        changed = tmp_path / "changed.toml"
+        changed.write_text(tiny_settings.read_text("utf-8").replace(before, after), "utf-8")
+        arguments = ["--root", tiny_corpora, "--config", changed, "--out", tmp_path / "other"]
+        work = ["--cache", model.parent / "cache", "--run", model.parent / "run"]
+        return main(["recogniser", "build", *map(str, arguments + work)])
+
+    assert built("learning_rate = 2e-3", "learning_rate = 1e-3") == 2
+    said = capsys.readouterr().err
+    assert "training.learning_rate is 0.002 there and 0.001 now. Give --run another folder" in said
+    assert not (tmp_path / "other").exists()
+    assert built("words = 20", "words = 2") == 0
+    words = (tmp_path / "other" / "graph" / "words.txt").read_text("utf-8")
+    assert len(words) < len((model / "graph" / "words.txt").read_text("utf-8"))
 
 
 def test_evaluation_counts_the_sets_that_training_never_heard(
