@@ -86,3 +86,11 @@ def test_no_file_hides_its_subject_behind_a_catch_all_name(path: Path) -> None:
 def test_nothing_in_the_repository_unpickles() -> None:
     for path in FILES:
         assert not imported(path) & {"pickle", "shelve", "marshal", "joblib"}, path
+
+
+@pytest.mark.parametrize("package", ["stser_core", "training", "monitor", "monitor/publish"])
+def test_the_file_list_of_the_architecture_page_has_every_module(package: str) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = set(page.replace(",", " ").replace(";", " ").split())
+    modules = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert not modules - named

@@ -327,8 +327,8 @@ def notes(
         matrix = confusion(data.labels, logits.argmax(axis=1))
         figures[name] = {
             "sentences": len(data),
-            "WA": round(weighted_accuracy(matrix), 4),
-            "UA": round(unweighted_accuracy(matrix), 4),
+            "WA": round(weighted_accuracy(matrix), 6),
+            "UA": round(unweighted_accuracy(matrix), 6),
         }
     logger.info("text, test sentences: %s", figures)
     return {

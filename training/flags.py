@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training.corpora import READERS
+from training.recogniser.cli import SETTINGS as RECOGNISER_SETTINGS
 from training.recogniser.cli import add_command as add_recogniser_command
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -30,7 +31,8 @@ def parser() -> argparse.ArgumentParser:
     shared.add_argument(
         "--config",
         type=Path,
-        help=f"settings file (TOML); default: {SETTINGS.name}, for IEMOCAP {PAPER_SETTINGS.name}",
+        help=f"settings file (TOML); default: {SETTINGS.name}, for IEMOCAP {PAPER_SETTINGS.name}, "
+        f"for the recogniser {RECOGNISER_SETTINGS.name}",
     )
     shared.add_argument(
         "--cache",

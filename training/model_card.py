@@ -19,7 +19,7 @@ def model_card(results: Results, description: Description) -> str:
         layers=text.layers,
         hidden=text.hidden,
         blocks=_blocks(description),
-        unlike=_UNLIKE if description.novelty is not None else "",
+        unlike=_unlike(results) if description.novelty is not None else "",
     )
     return "\n".join([what, _FIGURES, *sections(results, "###"), pictures(""), _LIMITS])
 
@@ -30,6 +30,14 @@ def shipped(card: str) -> str:
     for page in ("results/training.md", "teacher.md"):
         text = text.replace(f"[{page}]({page})", f"docs/{page}")
     return text.replace(pictures(""), "")
+
+
+def _unlike(results: Results) -> str:
+    found = None if results.held_out is None else results.held_out["unlike"]
+    if not found:
+        return _UNLIKE.format(speech="")
+    share = f", and so are {100 * found['speech']:.1f} % of the\nutterances of the speakers set apart"
+    return _UNLIKE.format(speech=share)
 
 
 def _blocks(description: Description) -> str:
@@ -69,7 +77,7 @@ those of the last 30 utterances, each less what its emotion as judged adds, is t
 Training simulates both, three times in ten with neutral utterances alone. So a voice is judged by how it differs from
 itself, and the first utterances of a stranger are judged worse. These averages hold no words.
 
-**Pairing.** No open corpus has English speech whose words carry the emotion, too. The bimodal classifier was
+**Pairing.** None of the corpora used has English speech whose words carry the emotion, too. The bimodal classifier was
 trained on pairs of an utterance and a sentence of *different* corpora that share a label; in some of them voice
 and words conflict (then the target is half of each), in some one of the two is missing. It learnt to weigh two
 witnesses, not how words and voice go together.
@@ -80,14 +88,14 @@ sentences as they are misheard. The average of the three has none of its own.
 """
 _UNLIKE = """\
 **Sounds that are no speech.** The checkpoint knows what its training speech is like, and what noise is like.
-Music, animals and machines are marked `not_like_training`. About 2 % of the
-utterances of the speakers set apart are marked, too.
+Music, animals and machines are marked `not_like_training`{speech}.
 
 """
 _FIGURES = """\
 ## Figures
 
-Mean recall over the four classes (UA, chance .25), on speakers and sentences never seen in training.
+Mean recall over the four classes (UA, chance .25), for speech on speakers never heard in training (who act the same few
+sentences as others of their corpus), for text on sentences never read.
 """
 _LIMITS = """\
 ## Limits

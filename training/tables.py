@@ -108,16 +108,17 @@ _INTRODUCTION = """\
 # Training results of {name}
 
 Written by `stser-train tables` from the output of these commands, on the corpora named in
-[LICENSE-weights.md](../../LICENSE-weights.md) below `$STSER_DATA` ([docs/teacher.md](../teacher.md) on the first two;
-`make model TAUGHT=...` trains, `make figures TAUGHT=...` measures):
+[LICENSE-weights.md](../../LICENSE-weights.md) below `$STSER_DATA` ([docs/teacher.md](../teacher.md) on WHISPER;
+`make text-model` finds MINILM and distils, `make model TAUGHT=...` trains, `make figures TAUGHT=...` measures):
 
+    stser-train distil --teacher MINILM --out runs/distil
     stser-train pretrain --teacher WHISPER --config config/train_taught.toml --read runs/read.npz \\
         --out runs/smodel.safetensors
     stser-train hear --teacher WHISPER --config config/train_taught.toml --out runs/hearing.safetensors
     TAUGHT="--smodel runs/smodel.safetensors --hearing runs/hearing.safetensors --read runs/read.npz"
     stser-train left-out --config config/train_taught.toml $TAUGHT
     stser-train fit --config config/train_taught.toml $TAUGHT --strangers runs/left-out/left-out.json \\
-        --out stser_core/weights/stser-open
+        --albert runs/distil/albert --opinions runs/distil/opinions.safetensors --out stser_core/weights/stser-open
     stser-train crossval --config config/train_taught.toml $TAUGHT
     stser-train held-out --config config/train_taught.toml
     stser-train robustness --config config/train_taught.toml
@@ -169,7 +170,7 @@ writes. The baseline reads the sentences as they are, punctuation included.
 
 """
 _PAIRS = """\
-No open corpus has English speech whose words carry the emotion, too. So each utterance of a
+None of the corpora used has English speech whose words carry the emotion, too. So each utterance of a
 held-out speaker (10 heard) is paired with a held-out sentence of the same label. This says
 whether fusion works, and nothing of how often voice and words agree in life.
 

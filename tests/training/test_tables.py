@@ -157,6 +157,7 @@ def test_the_card_beside_the_weights_is_the_one_of_the_project_without_its_links
 ) -> None:
     card = model_card(results(folder), read_manifest(DEFAULT_CHECKPOINT).description)
     assert "prohibited in the European Union" in card
+    assert "`not_like_training`, and so are 1.7 % of the" in card
     assert "](" in card
     assert "](" not in shipped(card)
     project = Path(__file__).parents[2] / "docs" / "model-card.md"
