@@ -36,7 +36,9 @@ def _unlike(results: Results) -> str:
     found = None if results.held_out is None else results.held_out["unlike"]
     if not found:
         return _UNLIKE.format(speech="")
-    share = f", and so are {100 * found['speech']:.1f} % of the\nutterances of the speakers set apart"
+    share = (
+        f", and so are {100 * found['speech']:.1f} % of the\nutterances of the speakers set apart"
+    )
     return _UNLIKE.format(speech=share)
 
 
