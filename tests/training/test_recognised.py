@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,24 @@ def test_the_report_judges_sentences_as_written_and_as_heard(
     assert written[:2] == ["| goemotions", "some, written"]
     assert written[2] == heard[2] == "8"
     assert all(0 <= float(value.strip(" |")) <= 1 for value in written[3:] + heard[3:])
+
+
+def test_the_report_counts_sentences_apart_that_training_has_word_for_word(
+    root: Path, tiny: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "corpora"
+    shutil.copytree(root, other)
+    dev = other / "goemotions" / "dev.csv"
+    known = (other / "goemotions" / "train.csv").read_text("utf-8").splitlines()[1]
+    lines = dev.read_text("utf-8").splitlines()
+    new = [line.replace(line.split(",")[0], f"well well {n}") for n, line in enumerate(lines[1:5])]
+    dev.write_text("\n".join([lines[0], known, *new]) + "\n", "utf-8")
+    flags = ["--root", other, "--config", tiny, "--cache", tmp_path / "cache"]
+    page = tmp_path / "words.md"
+    assert main(["words", *map(str, [*flags, "--sentences", "1", "--out", page])]) == 0
+    rows = [line.split(" | ")[1:3] for line in page.read_text("utf-8").splitlines()]
+    assert ["as written", "5"] in rows
+    assert ["as written, new", "4"] in rows
 
 
 def test_confusions_are_counted_of_training_sentences(

@@ -30,7 +30,7 @@ class Spoken:
     words: Sentence
     samples: Samples
     """float32 ``(samples,)`` at 16 kHz."""
-    group: str = ""
+    groups: tuple[str, ...] = ()
     """What it is counted under besides the whole, such as a speaker or an emotion."""
 
 
@@ -112,7 +112,7 @@ def score(recogniser: Recogniser, utterances: Iterable[Spoken], seed: int = 0) -
         heard = recogniser.recognise(samples)
         work_s = time.process_time() - begun
         errors, right = alignment(spoken.words, [word.word for word in heard])
-        for name in {"", spoken.group}:
+        for name in ("", *spoken.groups):
             one = scores.setdefault(name, Score())
             one.errors += errors
             one.words += len(spoken.words)

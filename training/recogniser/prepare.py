@@ -33,7 +33,7 @@ DIALOGUE_TESTS: dict[str, tuple[str, ...]] = {
     "valid": ("dailydialog/dev.csv",),
     "test": ("meld_text/dev.csv",),
 }
-"""Sentences of the synthesised dialogue: neither side shares a corpus with the other, or with training."""
+"""Sentences of the synthesised dialogue, of no training file; the short ones are often in one, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def _training_lines(found: Material, settings: RecogniserSettings) -> list[Sente
 
 
 def dialogue(root: Path, side: str, settings: RecogniserSettings) -> list[Sentence]:
-    """Sentences that were never in training, for the synthesised validation and test."""
+    """Sentences for the synthesised validation and test."""
     rng = np.random.default_rng((settings.seed, 2))
     fewest, most = settings.speech.synthesised_words
     pool = [line for name in DIALOGUE_TESTS[side] for line in read_sentences(root / name)]

@@ -13,9 +13,9 @@ from stser_core.ensemble import Stser
 from stser_core.labels import EMOTIONS
 from training.metrics import confusion, unweighted_accuracy, weighted_accuracy
 from training.recogniser.evaluation import Recogniser, Score, in_quiet_room, score
+from training.recogniser.evaluation_sets import LabelledSentence, evaluation_sets, labelled_speech
 from training.recogniser.settings import RecogniserSettings
 from training.recogniser.speech import Split
-from training.recogniser.test_sets import LabelledSentence, labelled_speech, test_sets
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def measure(
         }
         for recogniser in recognisers
     ]
-    for name, utterances in test_sets(root, settings, side).items():
+    for name, utterances in evaluation_sets(root, settings, side).items():
         kept = list(utterances())
         kept = kept[:: -(-len(kept) // limit)] if limit else kept
         for recogniser, result in zip(recognisers, results, strict=True):

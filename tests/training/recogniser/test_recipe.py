@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from config.loader import load
 from tests.support.speech import spoken
 from tests.training.recogniser.conftest import WORDS
 from training.cli import main
 from training.recogniser.evaluation import Recogniser
+from training.recogniser.evaluation_sets import NEW, WORD_FOR_WORD, evaluation_sets
 from training.recogniser.recipe import VALIDATION
+from training.recogniser.settings import RecogniserSettings
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -97,3 +102,19 @@ def test_evaluation_counts_the_sets_that_training_never_heard(
     assert (read[""]["utterances"], read[""]["words"]) == (9, 15)
     assert read["valid"] == read[""]
     assert "| read | 9 |" in page.read_text("utf-8")
+
+
+def test_sentences_that_the_training_text_has_word_for_word_are_counted_apart(
+    tiny_corpora: Path, tiny_settings: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "corpora"
+    shutil.copytree(tiny_corpora, root)
+    (root / "dailydialog" / "dev.csv").write_text(
+        "text,label4\nHappy today!,happy\nToday alone today.,sad\n", "utf-8"
+    )
+    settings = load(tiny_settings, RecogniserSettings)
+    settings = replace(settings, speech=replace(settings.speech, synthesised_words=(1, 3)))
+    (root / "dailydialog" / "train.csv").write_text("text,label4\nhappy today,happy\n", "utf-8")
+    said = evaluation_sets(root, settings, "valid")["synthesised dialogue"]()
+    groups = {" ".join(one.words): one.groups[-1] for one in said}
+    assert groups == {"happy today": WORD_FOR_WORD, "today alone today": NEW}

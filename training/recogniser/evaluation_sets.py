@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from training.errors import CorpusError
 from training.front_end import load_audio
 from training.recogniser.evaluation import Spoken
 from training.recogniser.features import SAMPLE_RATE_HZ
-from training.recogniser.prepare import dialogue
+from training.recogniser.prepare import dialogue, material
 from training.recogniser.sentences import Sentence, sentences
 from training.recogniser.settings import RecogniserSettings
 from training.recogniser.speech import Recording, Split, read_recordings, split_of, transcript
@@ -29,10 +30,14 @@ RAVDESS_EVERY: Final = 6
 LABELLED_PER_CLASS: Final = 30
 """Sentences of each class and corpus whose emotion is read from what was recognised."""
 
+WORD_FOR_WORD: Final = "word for word in the training text, too"
+"""Short everyday sentences, which a language model has counted and people say again and again."""
+NEW: Final = "not in the training text"
+
 Set = Callable[[], Iterator[Spoken]]
 
 
-def test_sets(root: Path, settings: RecogniserSettings, side: Split) -> dict[str, Set]:
+def evaluation_sets(root: Path, settings: RecogniserSettings, side: Split) -> dict[str, Set]:
     """Sets by name; reading or synthesising one begins when it is called."""
     speech = settings.speech
 
@@ -48,7 +53,10 @@ def test_sets(root: Path, settings: RecogniserSettings, side: Split) -> dict[str
         return utterances
 
     def synthesised() -> Iterator[Spoken]:
-        yield from _said(dialogue(root, side, settings), side, settings.seed)
+        trained = {line for said in material(root, settings).said.values() for line in said}
+        for one in _said(dialogue(root, side, settings), side, settings.seed):
+            known = WORD_FOR_WORD if one.words in trained else NEW
+            yield dataclasses.replace(one, groups=(*one.groups, known))
 
     sets: dict[str, Set] = {"synthesised dialogue": synthesised}
     sets |= {
@@ -101,11 +109,11 @@ def _has_side(folder: Path, settings: RecogniserSettings, side: Split) -> bool:
 def _said(said: Sequence[Sentence], side: str, seed: int) -> Iterator[Spoken]:
     rng = np.random.default_rng((seed, 3, zlib.crc32(side.encode())))
     for line, samples in spoken(lines(said, side, rng)):
-        yield Spoken(line.words, samples, line.voice.engine)
+        yield Spoken(line.words, samples, (line.voice.engine,))
 
 
 def _spoken(recording: Recording, group: str) -> Spoken:
-    return Spoken(recording.words, load_audio(recording.path, SAMPLE_RATE_HZ), group)
+    return Spoken(recording.words, load_audio(recording.path, SAMPLE_RATE_HZ), (group,))
 
 
 def _ravdess(folder: Path) -> Iterator[Spoken]:
