@@ -2,6 +2,7 @@
 
 import type { AlignedData } from "uplot";
 import { EMOTIONS } from "./events";
+import { firstFrom } from "./order";
 import type { Stream } from "./stream";
 
 /** Provisional verdicts come twice a second: after a longer pause, somebody else speaks. */
@@ -28,17 +29,6 @@ export function columns({ provisional }: Stream, from: number, to: number): Alig
     last = t_ms;
   }
   return [times, ...shares];
-}
-
-/** The first of `count` places that is reached, where all after it are, too. */
-export function firstFrom(count: number, reached: (index: number) => boolean): number {
-  let [low, high] = [0, count];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (reached(middle)) high = middle;
-    else low = middle + 1;
-  }
-  return low;
 }
 
 /** Steps between the marks of an axis of time: those of a clock. */

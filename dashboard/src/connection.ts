@@ -7,6 +7,8 @@ import { TEXT } from "./text";
 
 /** Why the monitor closes a connection that showed no token, or another. */
 const TOKEN_NEEDED = 1008;
+/** How it answers an address that it does not understand. */
+const BAD_REQUEST = 400;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
 const LOOK_MS = 5_000;
@@ -66,13 +68,18 @@ export class Connection {
     return health;
   }
 
-  send(command: Command): void {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(command));
+  /** Whether the command has gone to the monitor; where it has not, the session says why. */
+  send(command: Command): boolean {
+    const open = this.#socket?.readyState === WebSocket.OPEN;
+    if (open) this.#socket!.send(JSON.stringify(command));
+    this.#session.setAnswer(open ? "" : TEXT.warn.disconnected);
+    return open;
   }
 
   #connect(health: Health): void {
     const resume = this.#resume;
-    const socket = new WebSocket(this.#address(health), "cloudevents.json");
+    const address = this.#address(health);
+    const socket = new WebSocket(address, "cloudevents.json");
     let opened = false;
     this.#socket = socket;
     socket.onopen = () => {
@@ -93,12 +100,17 @@ export class Connection {
         return;
       }
       this.#session.setConnection("lost");
-      // A browser does not tell why a handshake failed. Where the monitor lives, `since` is what it refused.
-      if (!opened && resume) {
-        this.#resume = false;
-        void this.open();
-      } else this.#retry();
+      if (!opened && resume) void this.#refused(address);
+      else this.#retry();
     };
+  }
+
+  /** Goes on without `since` where that is what the monitor refuses: a proxy, or too many clients, is waited for. */
+  async #refused(address: URL): Promise<void> {
+    const answer = await askWhy(address);
+    if (answer?.status !== BAD_REQUEST) return this.#retry();
+    this.#resume = false;
+    await this.open();
   }
 
   #address(health: Health): URL {
@@ -137,6 +149,21 @@ export function socketAddress(path: string): URL {
   address.search = "";
   address.hash = "";
   return address;
+}
+
+/**
+ * A browser does not tell why a handshake failed; asked without one, the monitor says so in its answer.
+ *
+ * Undefined where nothing answers.
+ */
+export async function askWhy(address: URL): Promise<Response | undefined> {
+  const page = new URL(address);
+  page.protocol = address.protocol === "wss:" ? "https:" : "http:";
+  try {
+    return await fetch(page);
+  } catch {
+    return undefined;
+  }
 }
 
 function keptToken(): string {

@@ -3,6 +3,7 @@
 import { asLevel, type Label, type MonitorEvent } from "./events";
 import type { Health } from "./health";
 import { Observable } from "./observable";
+import { insert } from "./order";
 import { type Entry, type Spoken, Stream, streamOf, type Told, trim } from "./stream";
 
 /** Utterances that are kept. Beyond, the oldest tenth goes: a page may stay open for days. */
@@ -61,8 +62,10 @@ export class Session extends Observable {
   /** `resumed`: the monitor itself sends what was missed, and says what it no longer has. */
   setConnection(connection: Connection, resumed = false): void {
     if (connection === "lost" && this.connection === "live") this.reconnects += 1;
-    if (connection === "live") this.#ahead_ms = Number.NEGATIVE_INFINITY;
-    else if (this.connection === "live") this.#frozen_ms = this.#monitorTime();
+    if (connection === "live") {
+      this.#ahead_ms = Number.NEGATIVE_INFINITY;
+      this.answer = "";
+    } else if (this.connection === "live") this.#frozen_ms = this.#monitorTime();
     this.connection = connection;
     this.#resumed = resumed;
     for (const stream of this.streams.values()) stream.reconnected(resumed);
@@ -144,13 +147,6 @@ export class Session extends Observable {
     this.#ids.add(id);
     if (this.#ids.size > 3 * this.#most) this.#ids.delete(this.#ids.values().next().value as string);
   }
-}
-
-/** In order of time: the past comes stream by stream. */
-function insert<T extends Entry>(list: T[], entry: T): void {
-  let place = list.length;
-  while (place > 0 && list[place - 1]!.time > entry.time) place -= 1;
-  list.splice(place, 0, entry);
 }
 
 /** What is looked at: one stream, or all of them together. */

@@ -220,6 +220,7 @@ export class Stream {
         return [];
       case "monitor.started":
         this.started = data as unknown as Started;
+        this.state = undefined;
         this.muted = false;
         return [this.#note(time, TEXT.started)];
       case "monitor.stopped":

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { columns, firstFrom } from "../src/chart_data";
+import { columns } from "../src/chart_data";
+import { firstFrom } from "../src/order";
 import { Stream } from "../src/stream";
 
 function drawn(times: number[], from: number, to: number) {

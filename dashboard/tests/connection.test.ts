@@ -15,9 +15,12 @@ let session: Session;
 let connection: Connection;
 /** Sequence of the newest event by stream; undefined for a monitor that is away. */
 let newest: Record<string, number> | undefined;
+/** What the monitor answers who asks for the events without a WebSocket. */
+let refusal: number;
 
-async function health(): Promise<Response> {
+async function health(address: string | URL): Promise<Response> {
   if (newest === undefined) throw new TypeError("away");
+  if (address instanceof URL) return new Response("", { status: refusal });
   const streams = Object.keys(newest).map((name) => ({ name }));
   return Response.json(
     { streams, journal: { durable: true, newest } },
@@ -31,6 +34,7 @@ beforeEach(async () => {
   vi.useFakeTimers();
   FakeSocket.made = [];
   newest = { mic: 5 };
+  refusal = 426;
   vi.stubGlobal("WebSocket", FakeSocket);
   vi.stubGlobal("location", { href: "http://127.0.0.1:8765/" });
   vi.stubGlobal("fetch", health);
@@ -82,6 +86,7 @@ test("a stream that began while the page was away is asked for from its start", 
 
 test("a monitor that refuses to resume is joined without", async () => {
   begin(5);
+  refusal = 400;
   latest().onclose!({ code: 1006 });
   await moment(1_000);
   latest().onclose!({ code: 1006 });
@@ -91,6 +96,21 @@ test("a monitor that refuses to resume is joined without", async () => {
   expect(session.utterances.map(({ said }) => said.utterance)).toEqual([5, 9]);
   expect(session.missed).toBe(3n);
 });
+
+test.each([426, 503])(
+  "a handshake that fails for another reason (%d) is tried again, and nothing is missed",
+  async (status) => {
+    begin(5);
+    refusal = status;
+    latest().onclose!({ code: 1006 });
+    for (let tries = 2; tries <= 3; tries++) {
+      await moment(1_000);
+      expect(FakeSocket.made).toHaveLength(tries);
+      expect(asked()).toBe("mic:5");
+      latest().onclose!({ code: 1006 });
+    }
+  },
+);
 
 test("a monitor that is away is asked to resume when it is back", async () => {
   begin(5);
@@ -120,13 +140,25 @@ test("a stream that was muted before the page came is muted", async () => {
 
 test("a command goes to the stream that it names", () => {
   begin(5);
-  connection.send({ type: "mute", stream: "mic" });
+  expect(connection.send({ type: "mute", stream: "mic" })).toBe(true);
   expect(latest().sent).toEqual(['{"type":"mute","stream":"mic"}']);
+});
+
+test("a command while the monitor is away is said not to have gone, until it is back", async () => {
+  begin(5);
+  latest().readyState = 3;
+  latest().onclose!({ code: 1006 });
+  expect(connection.send({ type: "mark", text: "the phone rang" })).toBe(false);
+  expect(latest().sent).toEqual([]);
+  expect(session.answer).toContain("not reachable");
+  await moment(1_000);
+  latest().onopen!();
+  expect(session.answer).toBe("");
 });
 
 test("a token is asked for where it is needed, and sent before all else", async () => {
   vi.stubGlobal("fetch", async (address: string) =>
-    address === "metrics" ? new Response("", { status: 401 }) : health(),
+    address === "metrics" ? new Response("", { status: 401 }) : health(address),
   );
   FakeSocket.made = [];
   const locked = new Connection(session);

@@ -9,7 +9,7 @@ export class FakeSocket {
   onclose: ((close: { code: number; reason?: string }) => void) | null = null;
   sent: unknown[] = [];
   closed = false;
-  readonly readyState = FakeSocket.OPEN;
+  readyState: number = FakeSocket.OPEN;
 
   constructor(readonly address: URL) {
     FakeSocket.made.push(this);

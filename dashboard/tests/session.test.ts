@@ -7,6 +7,12 @@ import { feed, NOON, said, session, text } from "./said";
 
 const mic = (made: Session): Stream => made.streams.get("mic")!;
 const notes = (made: Session) => made.entries.flatMap((entry) => entry.note ?? []);
+const STATE = {
+  label: "sad",
+  since_ms: 0,
+  confidence: 0.6,
+  posterior: { angry: 0, happy: 0, neutral: 0.4, sad: 0.6 },
+};
 
 test("an utterance is an entry with the words that were said", () => {
   const made = session(said(1, { transcript: { text: "leave me alone", confidence: 1, words: [] } }));
@@ -35,19 +41,19 @@ test("after a connection that resumes, only the monitor says what is missing", (
 });
 
 test("the old state that comes on connecting changes the state and no more", () => {
-  const state = {
-    label: "sad",
-    since_ms: 0,
-    confidence: 0.6,
-    posterior: { angry: 0, happy: 0, neutral: 0.4, sad: 0.6 },
-  };
   const made = session(said(7));
   made.setConnection("lost");
   made.setConnection("live", true);
-  feed(made, text("emotion.state", 3, state));
+  feed(made, text("emotion.state", 3, STATE));
   expect(mic(made).state?.label).toBe("sad");
   expect(mic(made).last).toBe(7n);
   expect(made.lines).toHaveLength(1);
+});
+
+test("a stream that begins again has not the state of who was heard before under its name", () => {
+  const made = session(text("emotion.state", 1, STATE));
+  expect(mic(made).state?.label).toBe("sad");
+  expect(mic(feed(made, text("monitor.started", 2, {}))).state).toBeUndefined();
 });
 
 test("utterances lie where they were said, whatever the monitor took to judge them", () => {
@@ -113,6 +119,23 @@ test("the past of several streams, which comes stream by stream, is in order of 
   );
   expect(made.utterances.map(({ said }) => said.utterance)).toEqual([1, 2, 3, 4]);
   expect(made.entries.map(({ stream }) => stream.name)).toEqual(["mic", "kitchen", "kitchen", "mic"]);
+});
+
+test("an event of the past finds its place without a look at all that came after it", () => {
+  const made = session(...Array.from({ length: 500 }, (_, i) => said(i + 2)));
+  let looks = 0;
+  for (const entry of made.entries) {
+    const { time } = entry;
+    Object.defineProperty(entry, "time", {
+      get: () => {
+        looks += 1;
+        return time;
+      },
+    });
+  }
+  feed(made, said(1, {}, { stream: "kitchen" }));
+  expect(made.entries[0]!.stream.name).toBe("kitchen");
+  expect(looks).toBeLessThan(30);
 });
 
 test("a stream of which nothing is kept any more is none", () => {

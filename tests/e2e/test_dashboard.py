@@ -208,7 +208,7 @@ def test_words_and_bars_of_a_recording_appear_on_the_page(
     runner.run(main())
 
 
-def test_page_catches_up_after_the_monitor_was_killed_and_started_again(
+def test_page_keeps_a_mark_that_cannot_go_and_catches_up_when_a_killed_monitor_is_back(
     talk: Path, runner: asyncio.Runner, browser: Browser
 ) -> None:
     async def main() -> None:
@@ -222,6 +222,13 @@ def test_page_catches_up_after_the_monitor_was_killed_and_started_again(
                 await expect(dashboard.transcripts.first).to_have_text(SENTENCES[0])
                 await first.end(signal.SIGKILL)
             await dashboard.page.locator("#connection[data-status=lost]").wait_for()
+            mark = dashboard.page.get_by_label("What to mark")
+            await mark.fill("the phone rang")
+            await mark.press("Enter")
+            await expect(dashboard.page.locator(".commands .warning")).to_contain_text(
+                "not reachable"
+            )
+            await expect(mark).to_have_value("the phone rang")
             async with running_monitor(*flags) as second:
                 await second.wait_for("emotion.utterance", 2)
                 await expect(dashboard.transcripts).to_have_text([*SENTENCES[::-1], SENTENCES[0]])
@@ -287,6 +294,20 @@ def test_keyboard_alone_opens_an_utterance_goes_to_the_next_and_closes_it(
             await dashboard.page.keyboard.press("Escape")
             await expect(dashboard.page.locator(".detail")).to_have_count(0)
             await expect(button).to_be_focused()
+
+    on_station(visit)
+
+
+def test_arrow_keys_choose_in_a_list_while_an_utterance_is_open(on_station: OnStation) -> None:
+    async def visit(station: Station) -> None:
+        async with station.page() as dashboard:
+            station.announce(said(1), said(2))
+            await dashboard.page.locator(".utterance .open").first.click()
+            span = dashboard.page.get_by_label("Time shown")
+            await span.focus()
+            await dashboard.page.keyboard.press("ArrowDown")
+            await expect(span).to_have_value("120")
+            await expect(dashboard.page.locator("#detail-heading")).to_have_text("Utterance 2")
 
     on_station(visit)
 

@@ -1,6 +1,6 @@
 // Audio to the monitor: vosk-server's protocol over `/audio`, as docs/wire.md has it.
 
-import { socketAddress } from "../connection";
+import { askWhy, socketAddress } from "../connection";
 import { TEXT } from "../text";
 
 const ORDERLY = 1000;
@@ -115,15 +115,10 @@ export class AudioSocket {
   }
 }
 
-/** A browser does not tell why a handshake failed; asked without one, the monitor says so in words. */
+/** Why a handshake failed, in words for people. */
 async function whyRefused(address: URL): Promise<string> {
-  const page = new URL(address);
-  page.protocol = location.protocol;
-  try {
-    const answer = await fetch(page);
-    const words = (await answer.text()).trim();
-    return answer.status === UPGRADE_REQUIRED || !words ? TEXT.input.refused : TEXT.refused(words);
-  } catch {
-    return TEXT.warn.disconnected;
-  }
+  const answer = await askWhy(address);
+  if (answer === undefined) return TEXT.warn.disconnected;
+  const words = (await answer.text()).trim();
+  return answer.status === UPGRADE_REQUIRED || !words ? TEXT.input.refused : TEXT.refused(words);
 }

@@ -78,7 +78,8 @@ export function LiveView({ session, connection, inputs, stream, view, theme, onC
 
   useEffect(() => {
     const press = (event: KeyboardEvent) => {
-      if (selected === undefined || event.target instanceof HTMLInputElement) return;
+      const typed = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
+      if (selected === undefined || typed) return;
       const by = { ArrowUp: 1, ArrowDown: -1 }[event.key];
       if (event.key === "Escape") close();
       else if (by !== undefined) {
@@ -197,14 +198,9 @@ function Commands({ session, connection, stream, streams }: CommandsProps) {
   const to = stream ? { stream } : {};
   const mark = (event: Event) => {
     event.preventDefault();
-    session.setAnswer("");
-    connection.send({ type: "mark", text, ...to });
-    setText("");
+    if (connection.send({ type: "mark", text, ...to })) setText("");
   };
-  const mute = () => {
-    session.setAnswer("");
-    connection.send({ type: muted ? "unmute" : "mute", ...to });
-  };
+  const mute = () => connection.send({ type: muted ? "unmute" : "mute", ...to });
   return (
     <form class="commands" aria-label={TEXT.commandsTo(stream || TEXT.allStreams)} onSubmit={mark}>
       <input

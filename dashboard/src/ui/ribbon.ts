@@ -1,8 +1,8 @@
 // One stream on the canvas of the chart: its utterances as blocks, what weighed over them, who speaks, marks and gaps.
 
 import type uPlot from "uplot";
-import { firstFrom } from "../chart_data";
 import { EMOTIONS } from "../events";
+import { firstFrom } from "../order";
 import type { Session } from "../session";
 import { end, type Spoken, type Stream, start } from "../stream";
 import { SHAPES } from "./emotion";
