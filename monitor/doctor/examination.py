@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from monitor.doctor.finding import Finding, problem
+from monitor.doctor.finding import Finding, Status, problem
 from monitor.doctor.installed import model, programs, recogniser
+from monitor.doctor.kept import journal
 from monitor.doctor.microphones import devices, microphone
 from monitor.doctor.reach import broker, port
 from monitor.doctor.rehearsal import utterance
@@ -21,6 +22,7 @@ from stser_core.errors import CheckpointError
 CHECKS: Final[tuple[tuple[str, Callable[[MonitorSettings], Awaitable[Finding]]], ...]] = (
     ("microphone", microphone),
     ("utterance", utterance),
+    ("journal", journal),
     ("broker", broker),
 )
 
@@ -31,7 +33,9 @@ async def examine(settings: MonitorSettings) -> list[Finding]:
     findings += [
         await asyncio.to_thread(check, settings) for check in (devices, model, recogniser, port)
     ]
-    deaf = any(finding.part == "devices" and finding.exit_code for finding in findings)
+    deaf = any(
+        finding.part == "devices" and finding.status is not Status.OK for finding in findings
+    )
     for part, ask in CHECKS:
         if part == "microphone" and deaf:
             continue
@@ -46,6 +50,7 @@ async def examine(settings: MonitorSettings) -> list[Finding]:
         "model",
         "recogniser",
         "utterance",
+        "journal",
         "port",
         "broker",
     )

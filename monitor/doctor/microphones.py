@@ -31,6 +31,8 @@ LET_GO: Final = (
 
 def devices(settings: MonitorSettings) -> Finding:
     """Those that PortAudio sees, which of them would be heard, and which another program holds."""
+    if not settings.capture.devices:
+        return Finding("devices", Status.NOTE, "None is wanted: audio comes from clients only.")
     try:
         present = list_devices()
     except CaptureError as error:
@@ -115,9 +117,7 @@ def _decibels(power: float) -> float:
 
 
 async def microphone(settings: MonitorSettings) -> Finding:
-    """Listen to the first of them for three seconds."""
-    if not settings.capture.devices:
-        return Finding("microphone", Status.NOTE, "None is wanted: audio comes from clients only.")
+    """Listen to the first of those that are wanted, for three seconds."""
     device = settings.capture.devices[0]
     source = DeviceSource(replace(settings.capture, device=device, wait_for_device=False))
     blocks: list[Samples] = []

@@ -5,22 +5,37 @@ from __future__ import annotations
 import json
 import socket
 import urllib.request
+from http.client import HTTPException
 
 from monitor.assembly import host_name
 from monitor.commands import CommandDesk
 from monitor.doctor.finding import Finding, Status, problem
 from monitor.errors import PublishError
-from monitor.publish.guard import is_loopback
+from monitor.publish.guard import Guard, is_loopback, tls_context
 from monitor.publish.journal import Journal
 from monitor.publish.mqtt import MqttPublisher
+from monitor.publish.websocket import WebSocketSettings
 from monitor.settings import MonitorSettings
 
 
 def port(settings: MonitorSettings) -> Finding:
-    """Whether the address of the page and the WebSocket can be listened on."""
+    """Whether the address of the page and the WebSocket can be listened on, with its token and certificate."""
     chosen = settings.websocket
     if not chosen.enabled:
         return Finding("port", Status.NOTE, "No dashboard and no WebSocket: --no-ws.")
+    try:
+        Guard.of(chosen.host, chosen.token_file, chosen.allow_origins, chosen.allow_hosts)
+        tls_context(chosen.tls_certificate, chosen.tls_key)
+    except PublishError as error:
+        return problem(
+            "port",
+            error,
+            "Mend what it names. Without --ws-host, --ws-token-file and a certificate, this machine alone is served.",
+        )
+    return _listened_on(chosen)
+
+
+def _listened_on(chosen: WebSocketSettings) -> Finding:
     where = f"{chosen.host}:{chosen.port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -30,16 +45,16 @@ def port(settings: MonitorSettings) -> Finding:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen(1)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         mine = _monitor_answers(chosen.host, chosen.port)
         return Finding(
             "port",
             Status.PROBLEM,
-            f"{where} cannot be listened on ({error.strerror})"
+            f"{where} cannot be listened on ({getattr(error, 'strerror', error)})"
             + (": a monitor serves there already." if mine else "."),
             "Stop the other monitor, or choose another port."
             if mine
-            else "Choose another with --ws-port, or 0 for a free one.",
+            else "Choose another with --ws-host, or with --ws-port, where 0 is a free one.",
             PublishError.exit_code,
             {"host": chosen.host, "port": chosen.port, "monitor_runs": mine},
         )
@@ -58,7 +73,7 @@ def _monitor_answers(host: str, port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://{name}:{port}/healthz", timeout=2) as answer:  # nosec B310
             return bool(json.loads(answer.read(1_000)).get("status") == "alive")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, HTTPException, ValueError, AttributeError):
         return False
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,11 @@ import numpy as np
 import pytest
 
 from monitor.doctor.finding import Finding, Status, exit_code, page
+from monitor.doctor.kept import journal
 from monitor.doctor.microphones import judged
+from monitor.doctor.reach import port
 from monitor.events import Samples
+from monitor.publish.journal import Journal, JournalSettings, journal_path
 from monitor.settings import MonitorSettings
 from tests.support.broker import Mosquitto
 from tests.support.monitor_process import Finished, run_monitor
@@ -127,6 +132,125 @@ def test_the_code_is_that_of_the_first_part_that_fails_and_all_are_told(
     assert all(found[part]["remedy"] for part in problems)
     assert f"127.0.0.1:{port} cannot be listened on" in found["port"]["text"]
     assert "secret" not in json.dumps(found)
+
+
+def test_a_monitor_that_wants_no_microphone_needs_none(
+    virtual_microphone: VirtualMicrophone,
+) -> None:
+    environment = {**virtual_microphone.environment, **NO_SUCH_SERVER}
+    flags = ("--doctor", "--device", "none", "--ws-port", "0", "--log-format", "json")
+    found = findings_of(done := run_monitor(*flags, environment=environment))
+    assert done.code == 0
+    assert found["devices"]["status"] == "note"
+    assert "microphone" not in found, "there is none to listen to"
+    assert found["journal"]["status"] == "ok"
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    path = tmp_path / "token"
+    path.write_text("0123456789abcdef\n", "utf-8")
+    path.chmod(0o600)
+    return path
+
+
+def port_of(**changed: Any) -> Finding:
+    settings = MonitorSettings()
+    return port(replace(settings, websocket=replace(settings.websocket, **{"port": 0} | changed)))
+
+
+def test_a_port_that_others_reach_is_a_problem_without_a_token(token: Path) -> None:
+    refused = port_of(host="0.0.0.0")
+    assert (refused.status, refused.exit_code) == (Status.PROBLEM, 5)
+    assert "--ws-token-file" in refused.text
+    assert port_of(host="0.0.0.0", token_file=token).status is Status.OK
+
+
+def test_a_token_that_others_may_read_is_a_problem(token: Path) -> None:
+    token.chmod(0o644)
+    refused = port_of(token_file=token)
+    assert refused.exit_code == 5
+    assert "chmod 600" in refused.text
+
+
+def test_a_certificate_that_is_none_is_a_problem(token: Path) -> None:
+    refused = port_of(tls_certificate=token, tls_key=token)
+    assert refused.exit_code == 5
+    assert "websocket.tls_certificate" in refused.text
+
+
+def test_a_host_that_is_no_name_is_a_problem(token: Path) -> None:
+    refused = port_of(host="a..b", token_file=token)
+    assert refused.exit_code == 5
+    assert "a..b:0 cannot be listened on" in refused.text
+
+
+def test_a_port_that_no_web_server_holds_is_a_problem_and_no_monitor() -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+        writer.close()
+
+    async def main() -> Finding:
+        async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+            taken = server.sockets[0].getsockname()[1]
+            return await asyncio.to_thread(port_of, port=taken)
+
+    found = asyncio.run(main())
+    assert found.exit_code == 5
+    assert found.figures["monitor_runs"] is False
+
+
+def journal_finding(path: Path | str) -> Finding:
+    return asyncio.run(
+        journal(MonitorSettings(node="node", journal=JournalSettings(path=str(path))))
+    )
+
+
+def test_a_journal_that_cannot_be_made_is_a_problem() -> None:
+    found = journal_finding("/proc/nowhere/journal")
+    assert (found.status, found.exit_code) == (Status.PROBLEM, 2)
+    assert "--journal /proc/nowhere/journal: cannot be written" in found.text
+    assert "'off'" in found.remedy
+
+
+def test_a_journal_that_is_missing_is_not_made(tmp_path: Path) -> None:
+    assert journal_finding(tmp_path / "folder" / "journal").status is Status.OK
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_journal_of_another_machine_is_a_problem_and_ones_own_is_not(tmp_path: Path) -> None:
+    async def begin(node: str) -> None:
+        async with Journal(tmp_path / node, node, JournalSettings()):
+            pass
+
+    for node in ("node", "other"):
+        asyncio.run(begin(node))
+    assert journal_finding(tmp_path / "node").status is Status.OK
+    found = journal_finding(tmp_path / "other")
+    assert found.exit_code == 2
+    assert "belongs to node other" in found.text
+
+
+def test_a_journal_that_another_monitor_writes_is_a_problem_where_it_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    own = journal_path("node", "mic")
+
+    async def main() -> tuple[Finding, Finding]:
+        settings = MonitorSettings(node="node")
+        named = replace(settings, journal=JournalSettings(path=str(own)))
+        async with Journal(own, "node", JournalSettings()):
+            return await journal(named), await journal(settings)
+
+    named, unnamed = asyncio.run(main())
+    assert named.exit_code == 2
+    assert (unnamed.status, unnamed.exit_code) == (Status.NOTE, 0)
+    assert "in memory only" in unnamed.text
+
+
+def test_a_journal_that_is_off_is_told() -> None:
+    assert journal_finding("off").status is Status.NOTE
 
 
 def sine(amplitude: float, seconds: float = 3.0) -> Samples:
