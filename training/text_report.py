@@ -27,8 +27,8 @@ Written by `stser-train words`. Sentences of each corpus' `dev.csv`, lower-cased
 those that are not word for word in the training part of any corpus, too, as short ones often are; then some, drawn
 at random, as written and as the recogniser hears them from synthetic voices in a quiet room. Sentences of which
 nothing was heard are left out of both. WA is the share of correct sentences, UA the mean recall over the four
-classes (balanced accuracy), ECE the expected calibration error. TF-IDF: words and pairs with logistic regression, trained on the
-same corpus' `train.csv`, lower-cased and without punctuation, too.
+classes (balanced accuracy), ECE the expected calibration error. TF-IDF: words and pairs with logistic regression,
+trained on the same corpus' `train.csv`, lower-cased and without punctuation, too.
 
 | corpus | words | sentences | WA | UA | ECE | TF-IDF, WA | TF-IDF, UA |
 |---|---|---|---|---|---|---|---|
