@@ -380,6 +380,8 @@ class DeviceSource:
                 device.sample_rate_hz, self._channels(device), start=self._framer.clock
             )
         self._take, self._device = take, device
+        if self._stopping.is_set():  # stop() has closed the take before this one
+            take.blocks.close()
         logger.debug("%s is open (%d Hz)", device.name, device.sample_rate_hz)
 
     def _channels(self, device: InputDevice) -> int:

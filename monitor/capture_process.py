@@ -68,7 +68,9 @@ class InputProcess:
             "block_ms": block_ms,
         }
         process = self._process = subprocess.Popen(  # noqa: S603 - this very program
-            [sys.executable, "-m", "monitor.capture_process", json.dumps(asked)],
+            # -P: Python files where the monitor was started are not run; what it imports is found where it found it.
+            [sys.executable, "-P", "-m", "monitor.capture_process", json.dumps(asked)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the monitor, which ends this in order
@@ -108,9 +110,13 @@ class InputProcess:
 
 def _device(answers: IO[bytes]) -> InputDevice:
     ready, _, _ = select.select([answers], [], [], OPEN_S)
-    line = answers.readline() if ready else b""
-    if not line:
+    if not ready:
         raise CaptureError("the microphone's process does not answer; the audio system may hang")
+    line = answers.readline()
+    if not line:
+        raise CaptureError(
+            "the microphone's process ended before the device was open; its standard error may say why"
+        )
     told = json.loads(line)
     if "error" in told:
         raise CaptureError(told["error"])

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from monitor.capture import CaptureSettings, DeviceSource
+from monitor.capture_process import InputProcess
 from monitor.errors import CaptureError
 from monitor.events import FRAME_SAMPLES, SAMPLE_RATE_HZ, AudioFrame, AudioGap
 from monitor.portaudio import (
@@ -184,6 +185,23 @@ def test_stopping_ends_the_stream_although_the_microphone_goes_on(
     assert asyncio.run(asyncio.wait_for(main(), 10)) >= 5
 
 
+@pytest.mark.parametrize("opening", [False, True])
+def test_stopping_before_or_while_the_device_is_opened_ends_the_stream(
+    in_process_microphone: VirtualMicrophone, opening: bool
+) -> None:
+    async def main() -> None:
+        source = DeviceSource()
+        if opening:
+            asyncio.get_running_loop().call_soon(source.stop)
+        else:
+            source.stop()
+        async with asyncio.timeout(10), source:
+            async for _ in source:
+                pass
+
+    asyncio.run(main())
+
+
 def test_a_consumer_that_is_too_slow_is_told_what_it_has_missed(
     in_process_microphone: VirtualMicrophone,
 ) -> None:
@@ -209,6 +227,35 @@ def test_a_consumer_that_is_too_slow_is_told_what_it_has_missed(
     for item in items:
         assert item.start == clock
         clock += item.length if isinstance(item, AudioGap) else FRAME_SAMPLES
+
+
+# --- in a process of its own --------------------------------------------------------------------
+
+
+def open_in_a_process_of_its_own(choice: int) -> None:
+    microphone = InputProcess()
+    try:
+        microphone.open(choice, None, channels=1, block_ms=20, post=print, finished=print)
+    finally:
+        microphone.close()
+
+
+def test_python_files_where_the_monitor_was_started_are_not_run_for_a_microphone(
+    in_process_microphone: VirtualMicrophone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "queue.py").write_text("open('was run', 'w').close()\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CaptureError, match="there is no microphone with index 4711"):
+        open_in_a_process_of_its_own(4_711)
+    assert not (tmp_path / "was run").exists()
+
+
+def test_a_microphone_whose_process_ends_at_once_is_not_said_to_hang(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "none")  # with which no interpreter starts
+    with pytest.raises(CaptureError, match="process ended before the device was open"):
+        open_in_a_process_of_its_own(0)
 
 
 # --- choosing ----------------------------------------------------------------------------------
