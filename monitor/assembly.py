@@ -21,6 +21,7 @@ from monitor.errors import UsageError
 from monitor.events import ModelId, MonitorStarted
 from monitor.heard_voice import VoiceFile
 from monitor.held_devices import held_microphones
+from monitor.incoming import IncomingAudio
 from monitor.inference import EnsembleWorker
 from monitor.judging import Judging
 from monitor.pipeline import Pipeline
@@ -141,9 +142,12 @@ def choose_journal(settings: MonitorSettings, node: str, *, offline: bool) -> Jo
     return Journal(path, node, settings.journal, required=bool(chosen))
 
 
-def choose_voice(settings: MonitorSettings, stream: str) -> VoiceFile | None:
-    """Where the voice of a stream is kept; files of further streams have the stream's name in theirs."""
-    if not settings.adaptation.state_file:
+def choose_voice(settings: MonitorSettings, stream: str, source: AudioSource) -> VoiceFile | None:
+    """Where the voice of a stream is kept; files of further streams have the stream's name in theirs.
+
+    That of a client is not: the next one of its name may be somebody else.
+    """
+    if not settings.adaptation.state_file or isinstance(source, IncomingAudio):
         return None
     path = Path(settings.adaptation.state_file).expanduser()
     if stream != settings.stream_names[0]:
@@ -292,7 +296,7 @@ class Workshop:
             abstention=settings.abstention,
             provisional=self._provisional,
             shedding=self.shedding,
-            voice=choose_voice(settings, name),
+            voice=choose_voice(settings, name, source),
         )
         return Stream(
             name,

@@ -27,7 +27,8 @@ class AdaptationSettings:
     """Adaptation to the voice and room of a stream."""
 
     state_file: str = ""
-    """Where what was heard is kept over restarts: averages that tell voices apart, no words. Empty: nowhere."""
+    """Where what was heard is kept over restarts: averages that tell voices apart, no words. Those of clients are
+    not kept. Empty: nowhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitor.assembly import Assembly
+from config.loader import build
+from monitor.assembly import Assembly, assemble
 from monitor.commands import Reset
-from monitor.events import AudioFrame, AudioGap, WireEvent
+from monitor.events import AudioFrame, AudioGap, Samples, WireEvent
+from monitor.incoming import IncomingAudio
 from monitor.inference import EnsembleWorker
 from monitor.judging import Findings
 from monitor.provisional import ProvisionalSchedule, ProvisionalSettings
 from monitor.replay import FileSource
+from monitor.settings import MonitorSettings
 from stser_core.adaptation import HeardSpeech
 from stser_core.ensemble import Request, Stser, Verdict
 from stser_core.features import LogMel
@@ -374,6 +377,41 @@ def test_a_reset_removes_the_voice_from_the_disk(
     parts.streams[0]._source = source
     run(parts)
     assert not source.path.exists()
+
+
+async def hear_client(parts: Assembly, samples: Samples) -> Notebook:
+    """What a client without a name of its own is told."""
+    notebook, audio = Notebook(), IncomingAudio("client")
+    async with parts.pipeline._reception.guest(None, audio, notebook.publish):
+        await audio.hear(np.rint(samples * 32_767).astype("<i2").tobytes())
+    return notebook
+
+
+def test_the_voice_of_a_client_is_neither_kept_nor_that_of_the_next_one(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    given = {
+        "capture.device": "none",
+        "asr.enabled": False,
+        "websocket.enabled": False,
+        "adaptation.state_file": str(tmp_path / "kept" / "voice.json"),
+        "ensemble.checkpoint": str(checkpoint),
+    }
+
+    async def main() -> list[Notebook]:
+        parts, ready = assemble(build(MonitorSettings, overrides=given)), asyncio.Event()
+        parts.pipeline._publishers = []
+        running = asyncio.create_task(parts.pipeline.run(ready.set))
+        await ready.wait()
+        told = [await hear_client(parts, SPOKEN[0]) for _ in range(2)]
+        parts.pipeline.stop()
+        await running
+        return told
+
+    first, second = (client.of("emotion.utterance") for client in asyncio.run(main()))
+    assert [one["posterior"] for one in first] == [one["posterior"] for one in second]
+    assert len(first) == 1
+    assert not (tmp_path / "kept").exists()
 
 
 def test_weights_that_are_not_centred_leave_no_voice_in_memory_or_on_disk(
