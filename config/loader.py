@@ -102,6 +102,20 @@ def build(
     return typing.cast(Settings, _dataclass(kind, merged, ""))
 
 
+def user_path(path: str | Path, dotted: str) -> Path:
+    """A path whose ``~`` or ``~name`` is the home that it stands for.
+
+    Raises:
+        SettingsError: There is no such home.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise SettingsError(
+            f"{dotted} ({str(path)!r}) names a user who has no home. Write the whole path."
+        ) from None
+
+
 def _move(tree: dict[str, Any], old: str, now: Moved) -> bool:
     """Give a setting its name of today; False where the file does not have it.
 
@@ -196,10 +210,7 @@ def _scalar(kind: Any, value: Any, dotted: str) -> Any:
             allowed = ", ".join(str(member.value) for member in kind)
             raise SettingsError(f"{dotted} ({value!r}) must be one of {allowed}.") from None
     if kind is Path and isinstance(value, str | Path):
-        try:
-            return Path(value).expanduser()
-        except RuntimeError:
-            raise SettingsError(f"{dotted} ({value!r}) names a user who has no home.") from None
+        return user_path(value, dotted)
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return _finite(value, dotted)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
+from config.loader import user_path
 from monitor.asr import SharedVosk, VoskTranscriber, find_model
 from monitor.capture import DeviceSource
 from monitor.commands import CommandDesk
@@ -71,7 +72,7 @@ def choose_sources(
         if list(audio).count("-") > 1:
             raise UsageError("--input - is given twice: there is one standard input.")
         return [
-            PipeSource(sys.stdin.buffer) if name == "-" else FileSource(Path(name), pace or "max")
+            PipeSource(_standard_input()) if name == "-" else FileSource(Path(name), pace or "max")
             for name in audio
         ]
     if pace is not None:
@@ -92,6 +93,12 @@ def choose_sources(
     ]
 
 
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:  # as ``<&-`` leaves it
+        raise UsageError("--input -: standard input is closed. Pipe PCM16 into it.")
+    return sys.stdin.buffer
+
+
 def choose_names(settings: MonitorSettings, count: int) -> list[str]:
     """A name for each stream: those that were given, then ``mic-2`` and so on."""
     given = settings.stream_names
@@ -109,6 +116,8 @@ def choose_names(settings: MonitorSettings, count: int) -> list[str]:
 
 def choose_event_output(path: str, shape: EventFormat | None, *, transcript: bool) -> Publisher:
     """Where events are written: a file or standard output, as JSON Lines, for people or as EmotionML."""
+    if path == "-" and sys.stdout is None:  # as ``>&-`` leaves it
+        raise UsageError("standard output is closed. Open it, or name a file with --events.")
     human = shape == "human" or (shape is None and path == "-" and sys.stdout.isatty())
     if human and path == "-" and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         from monitor.publish.terminal import Terminal  # loads Rich
@@ -138,7 +147,11 @@ def choose_journal(settings: MonitorSettings, node: str, *, offline: bool) -> Jo
         if not settings.websocket.enabled and settings.mqtt.url is None:
             kept = replace(kept, max_events=1)  # nobody can ask for what was missed
         return Journal(None, node, kept)
-    path = Path(chosen).expanduser() if chosen else journal_path(node, settings.stream_names[0])
+    path = (
+        user_path(chosen, "journal.path")
+        if chosen
+        else journal_path(node, settings.stream_names[0])
+    )
     return Journal(path, node, settings.journal, required=bool(chosen))
 
 
@@ -149,7 +162,7 @@ def choose_voice(settings: MonitorSettings, stream: str, source: AudioSource) ->
     """
     if not settings.adaptation.state_file or isinstance(source, IncomingAudio):
         return None
-    path = Path(settings.adaptation.state_file).expanduser()
+    path = user_path(settings.adaptation.state_file, "adaptation.state_file")
     if stream != settings.stream_names[0]:
         path = path.with_name(f"{path.stem}.{stream}{path.suffix}")
     return VoiceFile(path)
@@ -259,7 +272,7 @@ class Workshop:
         )
         self.recorder = None
         if settings.record.folder is not None:
-            self.recorder = Recorder(settings.record.folder.expanduser(), settings.record)
+            self.recorder = Recorder(settings.record.folder, settings.record)
         self.shedding = Shedding(settings.shedding)
         self._vosk = SharedVosk()
         self._model = None

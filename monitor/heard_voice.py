@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from config.loader import user_path
 from monitor.errors import UsageError
 from stser_core.adaptation import Average, HeardSpeech
 from stser_core.features import LogMelSettings
@@ -29,6 +30,9 @@ class AdaptationSettings:
     state_file: str = ""
     """Where what was heard is kept over restarts: averages that tell voices apart, no words. Those of clients are
     not kept. Empty: nowhere."""
+
+    def __post_init__(self) -> None:
+        user_path(self.state_file, "adaptation.state_file")
 
 
 @dataclass(frozen=True, slots=True)

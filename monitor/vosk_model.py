@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import shutil
+import ssl
 import sys
 import tempfile
 import zipfile
@@ -21,6 +22,7 @@ from typing import IO, Final
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+from config.loader import SettingsError, user_path
 from monitor.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -74,7 +76,10 @@ def find_model(choice: str | None = None, *, models_url: str = MODELS_URL) -> Vo
         return _model(cached) if cached is not None else _model(EMBEDDED)
     if choice == EMBEDDED.name:
         return _model(EMBEDDED)
-    folder = Path(choice).expanduser()
+    try:
+        folder = user_path(choice, "--vosk-model")
+    except SettingsError as error:
+        raise ModelError(str(error)) from error
     if folder.is_dir():
         return _model(folder)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", choice):
@@ -152,7 +157,7 @@ def _fetch(name: str, models_url: str) -> Path:
             f"--vosk-model {name}: {known} at {url}. "
             "https://alphacephei.com/vosk/models lists the names."
         ) from error
-    except (URLError, HTTPException, TimeoutError) as error:
+    except (URLError, HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
         reason = getattr(error, "reason", error)
         raise ModelError(
             f"--vosk-model {name}: it is not on this machine, and {url} cannot be fetched "

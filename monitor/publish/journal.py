@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from config.loader import user_path
 from monitor.events import WireEvent
 from monitor.publish.journal_file import UNREADABLE, damaged
 from monitor.publish.journal_storage import JournalStorage
@@ -46,6 +47,7 @@ class JournalSettings:
             raise ValueError(f"journal.max_age_h ({self.max_age_h:g}) must be more than 0.")
         if self.max_events < 1:
             raise ValueError(f"journal.max_events ({self.max_events}) must be at least 1.")
+        user_path(self.path, "journal.path")
 
 
 def since_boot() -> float:

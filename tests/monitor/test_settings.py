@@ -57,6 +57,11 @@ def test_every_setting_is_listed_and_no_other() -> None:
         ({"ensemble.classifiers": ("voice",)}, r"classifiers\[0\] \('voice'\) must be one of"),
         ({"websocket.port": 70_000}, r"websocket\.port \(70000\) must be from 0 to 65535"),
         ({"mqtt.prefix": "a/#"}, r"mqtt\.prefix"),
+        (
+            {"journal.path": "~no-such-user/x"},
+            r"journal\.path \('~no-such-user/x'\) names a user who has no",
+        ),
+        ({"adaptation.state_file": "~no-such-user/x"}, r"adaptation\.state_file .* no home"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_by_its_dotted_name(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import socket
+import struct
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -93,6 +96,11 @@ def test_folder_that_is_no_model_is_refused_by_what_it_lacks(tmp_path: Path) -> 
         find_model(str(tmp_path))
 
 
+def test_folder_in_the_home_of_nobody_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"--vosk-model \('~no-such-user/x'\) .* no home"):
+        find_model("~no-such-user/x")
+
+
 @pytest.mark.parametrize("choice", ["/nowhere/model", "models/small", "../vosk", "a model", "-x"])
 def test_folder_that_is_not_there_is_refused_without_asking_the_network(choice: str) -> None:
     with pytest.raises(ModelError, match="there is no such folder"):
@@ -103,7 +111,7 @@ def test_folder_that_is_not_there_is_refused_without_asking_the_network(choice: 
 
 
 class _QuietHandler(SimpleHTTPRequestHandler):
-    """Serves a folder; a file named ``cut.zip`` ends before it has said all that it promised."""
+    """Serves a folder; of ``cut.zip`` and ``reset.zip`` not all comes that was promised."""
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -111,6 +119,10 @@ class _QuietHandler(SimpleHTTPRequestHandler):
     def copyfile(self, source: io.BytesIO, outputfile: io.BytesIO) -> None:
         if self.path == "/cut.zip":
             outputfile.write(source.read(10_000))
+        elif self.path == "/reset.zip":
+            # Closed with a reset, as by a router that forgets the connection.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            os.close(self.connection.detach())
         else:
             super().copyfile(source, outputfile)
 
@@ -213,6 +225,16 @@ def test_download_that_breaks_off_is_refused_and_leaves_nothing(
     write_zip(folder / "cut.zip", embedded_as("cut"))
     with pytest.raises(ModelError, match=r"no sound archive.*10000 of .* bytes came"):
         find_model("cut", models_url=url)
+    assert list((home / ".cache" / "vosk").iterdir()) == []
+
+
+def test_connection_that_breaks_off_is_not_blamed_on_the_disk(
+    shop: tuple[Path, str], home: Path
+) -> None:
+    folder, url = shop
+    write_zip(folder / "reset.zip", embedded_as("reset"))
+    with pytest.raises(ModelError, match=r"cannot be fetched \(.*reset by peer\)\. Go online"):
+        find_model("reset", models_url=url)
     assert list((home / ".cache" / "vosk").iterdir()) == []
 
 
