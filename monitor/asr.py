@@ -250,25 +250,31 @@ class VoskTranscriber:
         if self._backlog + len(samples) > self._limit:
             self._give_up(utterance)
             return
+        if not self._post(utterance, lambda engine: engine.feed(samples), len(samples)):
+            return
         now_s = time.perf_counter()
         self._handed_over.append(now_s)
         self._note_lateness(now_s - self._handed_over[0], now_s)
         self._backlog += len(samples)
         utterance.n_fed += len(samples)
         self._wake_or_hold()
-        if not self._post(utterance, lambda engine: engine.feed(samples), len(samples)):
-            self._done(len(samples))
 
     def _post(
         self, utterance: _Utterance, work: Callable[[Engine], None], n_samples: int = 0
     ) -> bool:
+        """Queue it; False where that cannot be, and the utterance is given up."""
         posted = self._worker.post(
             lambda engine: self._attempt(utterance, engine, work),
             (lambda: self._done(n_samples)) if n_samples else None,
         )
-        if not posted:
+        if posted:
+            return True
+        error = self._worker.unavailable
+        if error is not None:
+            self._lose(utterance, error)
+        else:
             self._give_up(utterance)
-        return posted
+        return False
 
     def _answer(
         self,

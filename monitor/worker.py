@@ -152,6 +152,11 @@ class NativeWorker(Generic[T]):
         self._queue(_Job(function, None, done=done))
         return True
 
+    @property
+    def unavailable(self) -> BaseException | None:
+        """Why nobody takes functions at the moment; None where somebody does."""
+        return self._unavailable if self._owner is None else None
+
     async def close(self) -> None:
         """Free the object and end the thread. Idempotent.
 
@@ -162,11 +167,12 @@ class NativeWorker(Generic[T]):
             return
         self._stop()
         limit_s = self._hang_s if math.isfinite(self._hang_s) else None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limit_s):
-                await asyncio.shield(self._ended)
-                if self._owner is not None and self._owner.thread is not None:
-                    self._owner.thread.join()
+        if self._owner is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limit_s):
+                    await asyncio.shield(self._ended)
+                    if self._owner is not None and self._owner.thread is not None:
+                        self._owner.thread.join()
         self._forget_jobs()
 
     # --- on the loop's thread ------------------------------------------------------------------

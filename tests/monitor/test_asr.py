@@ -235,6 +235,30 @@ def test_failure_of_the_recogniser_costs_the_words_of_one_utterance_only(stage: 
     assert transcriber.trouble == "SystemExit: 1"
 
 
+def test_while_no_fresh_recogniser_can_be_had_utterances_are_wordless_for_that_reason() -> None:
+    engines = [EchoEngine()]
+    hung = engines[0]
+    hung.may_go_on.clear()
+
+    def load(_: Path) -> EchoEngine:
+        if not engines:
+            raise MemoryError("std::bad_alloc")
+        return engines.pop()
+
+    async def main() -> None:
+        async with VoskTranscriber(
+            find_model("stser-tiny-en"), AsrSettings(hang_s=1.0), load=load
+        ) as transcriber:
+            for utterance in (1, 2):  # during which it hangs; and after
+                transcriber.begin(utterance, 0)
+                transcriber.feed(silence(0.3))
+                assert await transcriber.finish(4800) is None
+                assert transcriber.trouble == "the recogniser failed: std::bad_alloc"
+            hung.may_go_on.set()
+
+    asyncio.run(main())
+
+
 def test_leaving_does_not_wait_for_audio_that_nobody_asks_about() -> None:
     engine = EchoEngine()
 

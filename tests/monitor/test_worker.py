@@ -318,6 +318,33 @@ def test_closing_does_not_wait_for_what_hangs() -> None:
     asyncio.run(main())
 
 
+def test_closing_where_nobody_is_left_ends_at_once() -> None:
+    let_go, created = threading.Event(), []
+
+    def create() -> None:
+        created.append(None)
+        if len(created) == 2:
+            raise ValueError("no memory")
+
+    async def main() -> None:
+        worker = NativeWorker("test-worker", create, capacity=1, hang_s=0.2)
+        await worker.start()
+        assert worker.unavailable is None
+        hanging = worker.call(lambda _: let_go.wait())
+        waiting = worker.call(lambda _: None)
+        with pytest.raises(WorkerHungError):
+            await hanging
+        with pytest.raises(ValueError, match="no memory") as failure:
+            await waiting
+        assert worker.unavailable is failure.value
+        closing = asyncio.create_task(worker.close())
+        await asyncio.sleep(0)
+        assert closing.done()
+        let_go.set()
+
+    asyncio.run(main())
+
+
 def test_long_function_is_not_taken_for_one_that_hangs_while_others_came_back() -> None:
     async def main() -> None:
         worker = NativeWorker("test-worker", object, capacity=100, hang_s=0.3)
