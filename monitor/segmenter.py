@@ -105,7 +105,8 @@ class SegmenterSettings:
         if self.early_ms > self.silence_ms:
             raise ValueError(
                 f"segmenter.early_ms ({self.early_ms}) must not exceed segmenter.silence_ms "
-                f"({self.silence_ms}), which it shortens."
+                f"({self.silence_ms}), which it shortens. Lower early_ms in a settings file (--config), or "
+                "raise silence_ms."
             )
         shortest = self.pre_roll_ms + self.min_speech_ms + self.silence_ms + self.late_ms
         if not shortest < self.max_segment_ms <= 60_000:

@@ -12,6 +12,9 @@ UNKNOWN_LENGTH: Final = 0x7FFF_0000
 """From here on a length is a placeholder: sox (0x7FFFF000), ffmpeg (0xFFFFFFFF) and arecord
 (0x80000000) write one to a pipe, where they cannot come back to note the length."""
 
+MOST_CHUNKS: Final = 1_000
+"""A file with more before its audio is given up: a large one of zeros would have millions."""
+
 
 @dataclass(frozen=True, slots=True)
 class WavHeader:
@@ -42,7 +45,8 @@ class WavHeader:
 
 
 def read_wav_header(descriptor: int) -> WavHeader | None:
-    """The header of the WAV file that is open at ``descriptor``; None where it is no WAV file.
+    """The header of the WAV file that is open at ``descriptor``; None where it is no WAV file, or where
+    :data:`MOST_CHUNKS` come before the audio.
 
     Reads at absolute positions: the descriptor's own position stays.
     """
@@ -51,12 +55,15 @@ def read_wav_header(descriptor: int) -> WavHeader | None:
     if start[:4] != b"RIFF" or start[8:12] != b"WAVE"[: len(start) - 8]:
         return None
     at = 12
-    while len(chunk := os.pread(descriptor, 8, at)) == 8:
+    for _ in range(MOST_CHUNKS):
+        chunk = os.pread(descriptor, 8, at)
+        if len(chunk) < 8:
+            return WavHeader(None, 0, file_bytes)
         length = int.from_bytes(chunk[4:], "little")
         if chunk[:4] == b"data":
             return WavHeader(at + 8, length, file_bytes)
         at += 8 + length + length % 2  # chunks are padded to even lengths
-    return WavHeader(None, 0, file_bytes)
+    return None
 
 
 class UnknownLengthFile(io.FileIO):

@@ -211,6 +211,10 @@ def make_half_header(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:30])
 
 
+def make_header_without_end(path: Path) -> None:
+    path.write_bytes(b"RIFF\xff\xff\xff\x7fWAVE" + bytes(10_000))
+
+
 def make_zero_length(path: Path) -> None:
     write_wav(path, np.zeros(0, np.float32))
 
@@ -236,6 +240,7 @@ def make_too_slow(path: Path) -> None:
         (make_text, r"not audio that can be read \(.+\)\. Use WAV, FLAC, Ogg, Opus or MP3"),
         (make_half, r"truncated: its header promises 35200 bytes of audio, 17622 are missing"),
         (make_half_header, r"truncated: it ends after 30 bytes, within the WAV header"),
+        (make_header_without_end, r"not audio that can be read \(.+\)\. Use WAV"),
         (make_zero_length, r"has no audio: its length is zero"),
         (make_half_flac, r"truncated or damaged: its header promises 1\.0 s of audio"),
         (make_too_slow, r"sample rate \(4000 Hz\) must lie between 8000 .+ Convert the file first"),

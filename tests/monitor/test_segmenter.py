@@ -432,6 +432,7 @@ def test_two_spoken_sentences_are_two_segments_around_their_words() -> None:
         ({"early_ms": -1}, r"segmenter\.early_ms \(-1\) must not be negative"),
         ({"late_ms": -1}, r"segmenter\.late_ms \(-1\) must not be negative"),
         ({"early_ms": 401}, r"early_ms \(401\) must not exceed segmenter\.silence_ms \(400\)"),
+        ({"silence_ms": 100}, r"Lower early_ms in a settings file \(--config\), or raise silence"),
         ({"lead_ms": -1}, r"segmenter\.lead_ms \(-1\) must not be negative"),
         ({"min_speech_ms": 20}, r"segmenter\.min_speech_ms \(20\) must exceed 20"),
         (
