@@ -32,7 +32,7 @@ SPEECH: Final = {"ravdess/manifest": 300, "mini_librispeech/manifest": 150}
 MOMENTS_S: Final = (1, 2, 3)
 
 
-def segments() -> Iterator[tuple[Segment, list[str]]]:
+def segments() -> Iterator[tuple[Samples, list[str]]]:
     """Utterances that are one segment, with their words."""
     for row in rows(SPEECH):
         samples, rate_hz = soundfile.read(row["path"], dtype="float32")
@@ -41,14 +41,19 @@ def segments() -> Iterator[tuple[Segment, list[str]]]:
             yield found[0], row["text"].lower().split()
 
 
-def cut(samples: Samples) -> list[Segment]:
+def cut(samples: Samples) -> list[Samples]:
+    """The segments of a recording."""
     segmenter = Segmenter()
     outputs = [
         output
         for i in range(0, len(samples) - FRAME_SAMPLES + 1, FRAME_SAMPLES)
         for output in segmenter.push(AudioFrame(i, samples[i : i + FRAME_SAMPLES]))
     ]
-    return [output for output in outputs + segmenter.flush() if isinstance(output, Segment)]
+    return [
+        samples[output.start : output.end]
+        for output in outputs + segmenter.flush()
+        if isinstance(output, Segment)
+    ]
 
 
 def measure(ensemble: Stser) -> dict[str, Any]:
@@ -58,10 +63,10 @@ def measure(ensemble: Stser) -> dict[str, Any]:
     spent_s = lasted_s = 0.0
     worst = 0.0
     for segment, words in segments():
-        frames = log_mel(segment.samples, settings)
+        frames = log_mel(segment, settings)
         whole = ensemble.classify(frames, None).posterior.label
         read = ensemble.classify(frames, words).posterior.label
-        length_s = len(segment.samples) / SAMPLE_RATE_HZ
+        length_s = len(segment) / SAMPLE_RATE_HZ
         for moment in MOMENTS_S:
             if length_s > moment + 0.3:
                 n_frames = settings.n_frames(moment * SAMPLE_RATE_HZ)

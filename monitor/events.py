@@ -111,8 +111,6 @@ class Segment:
     closed_at: int
     """Stream time at which the VAD was sure: ``closed_at - speech_end`` is the hangover."""
     reason: CloseReason
-    samples: Samples
-    """The audio of ``[start, end)``."""
     level_dbfs: float
     """RMS level of the speech frames."""
     noise_floor_dbfs: float

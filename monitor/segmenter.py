@@ -139,14 +139,17 @@ class _OpenSegment:
     levels: list[float] = field(default_factory=list)
     """Of all frames from the first speech on, dBFS."""
     speech_levels: list[float] = field(default_factory=list)
-    blocks: list[Samples] = field(default_factory=list)
+    n_frames: int = 0
+    n_clipped: int = 0
+    """Samples at full scale."""
 
     @property
     def end(self) -> int:
-        return self.start + len(self.blocks) * FRAME_SAMPLES
+        return self.start + self.n_frames * FRAME_SAMPLES
 
     def add(self, heard: _Heard) -> None:
-        self.blocks.append(heard.samples)
+        self.n_frames += 1
+        self.n_clipped += int(np.count_nonzero(np.abs(heard.samples) >= FULL_SCALE))
         if heard.speech_power > 0 or self.n_speech:
             self.levels.append(heard.level_dbfs)
         if heard.speech_power > 0:
@@ -307,9 +310,8 @@ class Segmenter:
         return self._cut(segment, reason)
 
     def _cut(self, segment: _OpenSegment, reason: CloseReason) -> Segment:
-        samples = np.concatenate(segment.blocks)
         level_dbfs = 10 * math.log10(segment.speech_power / segment.n_speech)
-        n_clipped = int(np.count_nonzero(np.abs(samples) >= FULL_SCALE))
+        n_samples = segment.n_frames * FRAME_SAMPLES
         return Segment(
             utterance=segment.utterance,
             start=segment.start,
@@ -317,12 +319,11 @@ class Segmenter:
             speech_end=segment.speech_end,
             closed_at=self._clock,
             reason=reason,
-            samples=samples,
             level_dbfs=level_dbfs,
             # By now the VAD knows the room best: in hindsight, a noise that began with the segment
             # counts.
             noise_floor_dbfs=self._floor_dbfs,
-            clipped=n_clipped >= self._vad_settings.clipped_share * len(samples),
+            clipped=segment.n_clipped >= self._vad_settings.clipped_share * n_samples,
             speech_samples=segment.n_speech * FRAME_SAMPLES,
         )
 

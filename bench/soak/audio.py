@@ -114,7 +114,7 @@ def _sentences() -> list[Samples]:
     samples, _ = soundfile.read(DEMO, dtype="float32")
     segmenter = Segmenter()
     return [
-        output.samples
+        samples[output.start : output.end]
         for at in range(0, len(samples) - FRAME_SAMPLES + 1, FRAME_SAMPLES)
         for output in segmenter.push(AudioFrame(at, samples[at : at + FRAME_SAMPLES]))
         if isinstance(output, Segment)

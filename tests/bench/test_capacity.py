@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pytest
 
 from bench.capacity import LIMIT_MS, WARM_UP_S, counts, holds, largest, search
@@ -31,7 +30,7 @@ def test_streams_hold_while_all_is_heard_with_its_words_and_told_in_time() -> No
 
 
 def test_the_first_moments_and_what_the_end_cut_off_have_no_part_in_the_times() -> None:
-    closed_at, nothing = int((WARM_UP_S + 1) * SAMPLE_RATE_HZ), np.zeros(0, np.float32)
+    closed_at = int((WARM_UP_S + 1) * SAMPLE_RATE_HZ)
     segment = Segment(
         utterance=1,
         start=0,
@@ -39,7 +38,6 @@ def test_the_first_moments_and_what_the_end_cut_off_have_no_part_in_the_times() 
         speech_end=closed_at,
         closed_at=closed_at,
         reason=CloseReason.SILENCE,
-        samples=nothing,
         level_dbfs=-20.0,
         noise_floor_dbfs=-70.0,
         clipped=False,

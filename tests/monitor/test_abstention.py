@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from monitor.abstention import AbstentionSettings, readable, reasons
@@ -27,7 +26,6 @@ SEGMENT = Segment(
     speech_end=16_000,
     closed_at=22_400,
     reason=CloseReason.SILENCE,
-    samples=np.zeros(16_000, np.float32),
     level_dbfs=-25.0,
     noise_floor_dbfs=-60.0,
     clipped=False,

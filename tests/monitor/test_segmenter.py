@@ -99,11 +99,8 @@ def check_order(outputs: Sequence[SegmenterOutput], settings: SegmenterSettings)
             assert paused_at is None, "a pause within a pause"
             paused_at = output.end
             continue
-        np.testing.assert_array_equal(
-            output.samples, np.concatenate([block.samples for block in audio])
-        )
         assert output.start == start
-        assert output.end == start + len(output.samples)
+        assert output.end == start + sum(len(block.samples) for block in audio)
         assert paused_at in (None, output.end)
         paused_at = None
         assert output.start < output.speech_end <= output.end <= output.closed_at
@@ -313,7 +310,7 @@ def test_the_segment_so_far_is_what_was_handed_on_and_has_not_ended() -> None:
     assert so_far.reason is CloseReason.OPEN
     assert so_far.speech_samples == segmenter.speech_samples == 30 * FRAME_SAMPLES
     (segment,) = segments_of(segmenter.flush())
-    np.testing.assert_array_equal(segment.samples, so_far.samples)
+    assert (segment.start, segment.end, segment.clipped) == (so_far.start, so_far.end, False)
     assert segmenter.so_far() is None
 
 
@@ -394,14 +391,11 @@ def test_any_chunking_of_the_same_audio_gives_the_same_segments(
     assert len(whole) == len(pieces) > 0
     for one, other in zip(whole, pieces, strict=True):
         assert type(one) is type(other)
-        if isinstance(one, SpeechPaused) or isinstance(other, SpeechPaused):
-            assert one == other
-            continue
-        assert one.start == other.start
-        if not isinstance(one, SpeechStarted) and not isinstance(other, SpeechStarted):
+        if isinstance(one, SpeechAudio) and isinstance(other, SpeechAudio):
+            assert one.start == other.start
             np.testing.assert_array_equal(one.samples, other.samples)
-        if isinstance(one, Segment) and isinstance(other, Segment):
-            assert (one.closed_at, one.level_dbfs) == (other.closed_at, other.level_dbfs)
+        else:
+            assert one == other
 
 
 def test_two_spoken_sentences_are_two_segments_around_their_words() -> None:

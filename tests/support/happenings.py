@@ -7,8 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from monitor.events import (
     AudioLevel,
     CloseReason,
@@ -53,7 +51,6 @@ SEGMENT = Segment(
     speech_end=164_480,
     closed_at=170_880,
     reason=CloseReason.SILENCE,
-    samples=np.zeros(37_760, np.float32),
     level_dbfs=-23.14,
     noise_floor_dbfs=-58.16,
     clipped=False,
