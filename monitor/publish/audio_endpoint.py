@@ -21,7 +21,7 @@ from websockets.frames import CloseCode
 from monitor.errors import MonitorError
 from monitor.events import SAMPLE_RATE_HZ, UtteranceEmotion, WireEvent
 from monitor.incoming import AudioSettings, IncomingAudio
-from monitor.publish.connection import Client, TookNothing
+from monitor.publish.connection import Client, Dropped
 from monitor.publish.guard import Guard
 from monitor.publish.journal import Journal
 from monitor.publish.outbox import Message
@@ -136,7 +136,7 @@ class AudioEndpoint:
             code, reason = error.code, str(error)
         except MonitorError as error:
             code, reason = CloseCode.INTERNAL_ERROR, str(error)
-        except (ConnectionClosed, TookNothing):
+        except (ConnectionClosed, Dropped):
             return
         await client.connection.close(code, reason[:120])
 

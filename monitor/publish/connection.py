@@ -30,7 +30,7 @@ class Connection(ServerConnection):
             self.transport.resume_reading()
 
 
-class TookNothing(Exception):  # noqa: N818
+class Dropped(Exception):  # noqa: N818
     """Ends the tasks of a client that was dropped."""
 
 
@@ -62,7 +62,7 @@ class Client:
 
         Raises:
             ConnectionClosed: The client has gone.
-            TookNothing: It has been dropped.
+            Dropped: It has been dropped.
         """
         try:
             async with asyncio.timeout(self.send_timeout_s):
@@ -71,13 +71,14 @@ class Client:
         except TimeoutError:
             logger.warning("a WebSocket client took nothing for %g s: dropped", self.send_timeout_s)
             self.connection.transport.abort()
-            raise TookNothing from None
+            raise Dropped from None
 
     async def check_token(self, guard: Guard) -> None:
         """Let in who has the token: in the header, or, as browsers cannot, in the first message.
 
         Raises:
-            ConnectionClosed: It has none, and the connection is closed with code 1008.
+            ConnectionClosed: The client has gone.
+            Dropped: It has none, and the connection is closed with code 1008.
         """
         assert self.connection.request is not None
         if not guard.needs_token or guard.bearer(only(self.connection.request, "Authorization")):
@@ -87,7 +88,7 @@ class Client:
                 if guard.first_message(await self.connection.recv()):
                     return
         await self.connection.close(CloseCode.POLICY_VIOLATION, "a token is needed")
-        await self.connection.recv()  # raises ConnectionClosed
+        raise Dropped  # recv() would still hand over what came behind it
 
 
 def text_frame(body: bytes) -> bytes:

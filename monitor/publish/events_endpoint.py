@@ -18,7 +18,7 @@ from websockets.frames import CloseCode
 
 from monitor.commands import CommandDesk, CommandError
 from monitor.events import WireEvent
-from monitor.publish.connection import Client, TookNothing, text_frame
+from monitor.publish.connection import Client, Dropped, text_frame
 from monitor.publish.guard import Guard
 from monitor.publish.journal import Journal
 from monitor.publish.outbox import Lost, Message, Outbox
@@ -134,7 +134,7 @@ class EventsEndpoint:
                 receiving.cancel()
                 metering.cancel()
             await client.connection.close(CloseCode.GOING_AWAY, "the monitor has stopped")
-        except* (ConnectionClosed, TookNothing):
+        except* (ConnectionClosed, Dropped):
             pass
         finally:
             self.subscribers.discard(subscriber)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -243,6 +244,26 @@ def test_clients_beyond_the_limit_are_refused_until_one_leaves(tmp_path: Any) ->
                 assert json.loads(await second.recv()) == {"partial": ""}
 
     asyncio.run(main())
+
+
+def test_audio_that_comes_behind_a_wrong_token_is_not_heard(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text(32 * "t")
+
+    async def main() -> tuple[int, list[bytes]]:
+        flags = ("--no-asr", "--ws-token-file", str(token))
+        async with monitor_without_microphone(*flags) as (monitor, url):
+            async with connect(f"{url}/audio?stream=stranger") as client:
+                for message in ("wrong", "x", pcm(TALK), '{"eof":1}'):
+                    await client.send(message)
+                with pytest.raises(ConnectionClosed) as closed:
+                    await client.recv()
+            assert closed.value.rcvd is not None
+            assert await monitor.end() == 0
+        return closed.value.rcvd.code, monitor.lines
+
+    assert asyncio.run(main()) == (1008, [])
 
 
 def test_words_are_kept_from_clients_where_they_are_kept_out_of_events() -> None:

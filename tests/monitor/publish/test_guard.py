@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from monitor.commands import Command, CommandDesk
 from monitor.errors import PublishError
 from monitor.publish.guard import Guard
 from monitor.publish.websocket import WebSocketSettings
@@ -83,6 +84,25 @@ def test_anything_else_in_the_first_message_ends_the_connection_untold(
                 return client.close_code
 
     assert asyncio.run(main()) == 1008
+
+
+def test_what_comes_behind_a_wrong_token_is_not_obeyed(token_file: Path) -> None:
+    obeyed: list[Command] = []
+    desk = CommandDesk()
+    desk.open(obeyed.append)
+
+    async def main() -> int | None:
+        async with serving(desk, token_file=token_file) as publisher:
+            async with subscribe(publisher, "?types=mark") as client:
+                for message in ("wrong", "x", '{"type":"mute"}', '{"type":"mark","text":"me"}'):
+                    await client.send(message)
+                with pytest.raises(ConnectionClosed):
+                    await client.recv()
+            await page(publisher, "/healthz")  # time in which it would have been obeyed
+            return client.close_code
+
+    assert asyncio.run(main()) == 1008
+    assert obeyed == []
 
 
 def test_who_stays_silent_is_not_kept_waiting_for(token_file: Path) -> None:
