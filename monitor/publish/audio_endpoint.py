@@ -29,6 +29,7 @@ from monitor.publish.wire import body_without_transcript, to_json
 from monitor.reception import Guest, Reception, ReceptionError
 
 _KNOWN: Final = "config, eof or reset"
+_LONGEST_REASON_BYTES: Final = 123
 _CLOSE_OF_STATUS: Final = {
     400: CloseCode.POLICY_VIOLATION,
     409: CloseCode.POLICY_VIOLATION,
@@ -62,9 +63,12 @@ class _Conversation:
     """Data of utterances that no answer has told yet."""
     first: int = 0
     """Sequence of the stream's first event; 0 before it."""
+    last: int = 0
+    """Sequence of its latest; what follows under the same name belongs to another client."""
 
     def take(self, event: WireEvent) -> None:
         self.first = self.first or event.sequence
+        self.last = event.sequence or self.last
         body = self.told(event.body)
         if self.events_live is not False:
             self.events.append(body)
@@ -138,7 +142,7 @@ class AudioEndpoint:
             code, reason = CloseCode.INTERNAL_ERROR, str(error)
         except (ConnectionClosed, Dropped):
             return
-        await client.connection.close(code, reason[:120])
+        await client.connection.close(code, _shortened(reason))
 
     async def _converse(self, client: Client) -> None:
         talk = _Conversation(self._transcript)
@@ -214,10 +218,10 @@ class AudioEndpoint:
     async def _send_events(self, client: Client, source: str, talk: _Conversation) -> None:
         """All that happened in the stream, as the journal has it."""
         position = talk.first - 1
-        while found := self._journal.after(source, position):
+        while position < talk.last and (found := self._journal.after(source, position)):
             for item in found:
                 position = item.sequence if isinstance(item, Message) else item.last
-                if isinstance(item, Message):
+                if isinstance(item, Message) and position <= talk.last:
                     await client.send(talk.told(item.body))
 
 
@@ -245,6 +249,11 @@ class Asked:
             raise ValueError(f"sample_rate ({rate!r}) must be a number of samples a second.")
         IncomingAudio("").set_rate(int(rate))
         return cls(given.get("stream", [None])[0], int(rate))
+
+
+def _shortened(reason: str) -> str:
+    """What fits into a close frame."""
+    return reason.encode("utf-8", "replace")[:_LONGEST_REASON_BYTES].decode(errors="ignore")
 
 
 async def _flush(client: Client, talk: _Conversation) -> None:

@@ -165,6 +165,7 @@ def test_streams_of_clients_hurt_no_other_and_each_has_its_own_words() -> None:
         ('{"mute":1}', 1007, "JSON with config, eof or reset"),
         ('{"config":{"sample_rate":"high"}}', 1007, "sample_rate"),
         ('{"config":{"sample_rate":4000}}', 1007, "8000"),
+        ('{"config":{"sample_rate":"%s"}}' % (100 * "é"), 1007, "sample_rate"),
         ('{"config":7}', 1007, "JSON object"),
         (b"x" * ((1 << 20) + 2), 1009, ""),
     ],

@@ -21,10 +21,15 @@ def on_port(
         settings,
         journal,
         desk if desk is not None else CommandDesk(),
-        Reception(AudioSettings(), _nobody_hears, own=1),
+        closed_reception(),
         audio=AudioSettings(),
         main=MAIN,
     )
+
+
+def closed_reception() -> Reception:
+    """One that nobody opened, so that it takes no audio of clients."""
+    return Reception(AudioSettings(), _nobody_hears, own=1)
 
 
 def _nobody_hears(name: str, audio: IncomingAudio) -> Stream:
