@@ -3,9 +3,9 @@
 export async function* follow(url, { since, types, streams } = {}) {
   const each = since !== null && typeof since === "object";
   const first = each ? undefined : since;
-  const had = each ? { ...since } : {};
+  const had = new Map(Object.entries(each ? since : {})); // the latest heard comes last
   for (let wait = 500; ; wait = Math.min(2 * wait, 30_000)) {
-    const known = Object.entries(had).map(([stream, sequence]) => `${stream}:${sequence}`);
+    const known = [...had].slice(-64).map(([stream, sequence]) => `${stream}:${sequence}`); // an address holds 8 KB
     if (first !== undefined) known.unshift(first);
     const query = new URLSearchParams();
     if (known.length > 0) query.set("since", known.join(","));
@@ -26,11 +26,14 @@ export async function* follow(url, { since, types, streams } = {}) {
         if (event.specversion === undefined) continue; // the answer to a command
         wait = 500;
         const stream = event.source.split("/").at(-1);
-        // The current state comes first, ahead of what was missed, and once more in its place.
-        const ahead = known.length > 0 && !begun.has(stream) && event.type === "org.stser.emotion.state.v1";
+        // The current state comes first, ahead of what was missed: nothing to go on after.
+        const ahead = !begun.has(stream) && event.type === "org.stser.emotion.state.v1";
         begun.add(stream);
-        if (event.type === "org.stser.stream.gap.v1") had[stream] = event.data.to_sequence;
-        else if (event.sequence !== undefined && !ahead) had[stream] = event.sequence;
+        const sequence = event.type === "org.stser.stream.gap.v1" ? event.data.to_sequence : event.sequence;
+        if (sequence !== undefined && !ahead) {
+          had.delete(stream);
+          had.set(stream, sequence);
+        }
         yield event;
       }
     } finally {

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 _PREFIX: Final = "org.stser."
 _SCHEMES: Final = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _LARGEST_EVENT_BYTES: Final = 16 << 20
+_MOST_NAMED: Final = 64
+"""Streams that ``since`` names in an address, which servers cut off at 8 KB: those heard last."""
 _WELCOME_S: Final = 0.5
 """How long the current state, which comes first, may be out of its place among the events missed."""
 
@@ -120,6 +122,8 @@ class MonitorClient:
         self._wait_most_s = wait_most_s
         self._since: dict[str, int] = dict(since) if isinstance(since, Mapping) else {}
         self._since_of_first = since if isinstance(since, int) else None
+        self._welcome: dict[str, str] = {}
+        """By stream, identifier of the state that it began with."""
 
     @property
     def since(self) -> Mapping[str, int]:
@@ -157,7 +161,8 @@ class MonitorClient:
 
     def _connect(self) -> connect:
         query = dict(self._query)
-        known = [f"{name}:{sequence}" for name, sequence in self._since.items()]
+        latest = list(self._since.items())[-_MOST_NAMED:]
+        known = [f"{name}:{sequence}" for name, sequence in latest]
         if self._since_of_first is not None:
             known.insert(0, str(self._since_of_first))
         if known:
@@ -175,10 +180,12 @@ class MonitorClient:
         """What one connection brings, each stream's events in order.
 
         On connect the current state of each stream comes first, ahead of what was missed. Whoever resumes has had it,
-        or gets it once more in its place; only where neither is so, it stands for itself.
+        or gets it once more in its place; only where neither is so, it stands for itself. Whoever starts anew has it
+        told, but does not go on after it: it wants nothing of what followed before it came.
         """
         known, first = self.since, self._since_of_first
         resumes = bool(known) or first is not None
+        welcoming = not resumes
         begun: set[str] = set()
         held: dict[str, Event] = {}
         until_s: dict[str, float] = {}
@@ -200,9 +207,17 @@ class MonitorClient:
             if event is None:
                 continue
             until_s[event.stream] = clock() + _WELCOME_S
-            if resumes and event.kind == "emotion.state" and stream not in begun:
-                held[event.stream] = event
+            is_first_state = event.kind == "emotion.state" and event.stream not in begun
             begun.add(event.stream)
+            welcoming = welcoming and is_first_state
+            if is_first_state and self._welcome.get(event.stream) == event.id:
+                continue
+            if welcoming:
+                self._welcome[event.stream] = event.id
+                yield event
+                continue
+            if resumes and is_first_state:
+                held[event.stream] = event
             state = held.get(event.stream, event)
             if state is event and event.stream in held:
                 continue
@@ -226,6 +241,7 @@ class MonitorClient:
 
     def _handed_over(self, event: Event) -> Event:
         if (place := _place(event)) > 0:
+            self._since.pop(event.stream, None)  # the latest comes last
             self._since[event.stream] = place
         if event.data.get("reason") == "journal_lost":
             self._since_of_first = None  # it has been answered

@@ -23,6 +23,7 @@ ONLY_HOME = {
     # ... and the client, which is for other programs
     "websockets": {
         *("monitor/publish/websocket.py", "monitor/publish/connection.py"),
+        "monitor/publish/admission.py",
         *("monitor/publish/events_endpoint.py", "monitor/publish/audio_endpoint.py"),
     },
     "aiomqtt": {"monitor/publish/mqtt.py", "monitor/publish/mqtt_client.py"},

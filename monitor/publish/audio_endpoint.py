@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http
 import json
 from collections import deque
 from dataclasses import dataclass, field
@@ -21,8 +22,8 @@ from websockets.frames import CloseCode
 from monitor.errors import MonitorError
 from monitor.events import SAMPLE_RATE_HZ, UtteranceEmotion, WireEvent
 from monitor.incoming import AudioSettings, IncomingAudio
+from monitor.publish.admission import Admission, Refusal
 from monitor.publish.connection import Client, Dropped
-from monitor.publish.guard import Guard
 from monitor.publish.journal import Journal
 from monitor.publish.outbox import Message
 from monitor.publish.wire import body_without_transcript, to_json
@@ -128,11 +129,21 @@ class AudioEndpoint:
         self._reception = reception
         self._journal = journal
 
-    async def serve(self, client: Client, guard: Guard) -> None:
+    def refusal(self, query: str) -> Refusal | None:
+        """Why a client that asks for this is not heard now; None where it is."""
+        try:
+            self._reception.name_for(Asked.from_query(query).stream)
+        except ValueError as error:
+            return Refusal(http.HTTPStatus.BAD_REQUEST, str(error))
+        except ReceptionError as error:
+            return Refusal(http.HTTPStatus(error.status), str(error))
+        return None
+
+    async def serve(self, client: Client, admission: Admission) -> None:
         """Hear one client to its end."""
         code, reason = CloseCode.NORMAL_CLOSURE, ""
         try:
-            await client.check_token(guard)
+            await admission.check_token(client)
             await self._converse(client)
         except ReceptionError as error:
             code, reason = _CLOSE_OF_STATUS[error.status], str(error)

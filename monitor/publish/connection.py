@@ -1,18 +1,15 @@
-"""What the endpoints share: who is let in, and one client's connection, which is dropped where it takes nothing."""
+"""One client's connection, which is dropped where it takes nothing."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from dataclasses import dataclass
 
 from websockets.asyncio.server import ServerConnection
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
-
-from monitor.publish.guard import Guard
 
 logger = logging.getLogger(__name__)
 
@@ -72,23 +69,6 @@ class Client:
             logger.warning("a WebSocket client took nothing for %g s: dropped", self.send_timeout_s)
             self.connection.transport.abort()
             raise Dropped from None
-
-    async def check_token(self, guard: Guard) -> None:
-        """Let in who has the token: in the header, or, as browsers cannot, in the first message.
-
-        Raises:
-            ConnectionClosed: The client has gone.
-            Dropped: It has none, and the connection is closed with code 1008.
-        """
-        assert self.connection.request is not None
-        if not guard.needs_token or guard.bearer(only(self.connection.request, "Authorization")):
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.send_timeout_s):
-                if guard.first_message(await self.connection.recv()):
-                    return
-        await self.connection.close(CloseCode.POLICY_VIOLATION, "a token is needed")
-        raise Dropped  # recv() would still hand over what came behind it
 
 
 def text_frame(body: bytes) -> bytes:

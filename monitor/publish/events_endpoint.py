@@ -8,7 +8,9 @@ other client waits for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import http
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -18,8 +20,8 @@ from websockets.frames import CloseCode
 
 from monitor.commands import CommandDesk, CommandError
 from monitor.events import WireEvent
+from monitor.publish.admission import Admission, Refusal
 from monitor.publish.connection import Client, Dropped, text_frame
-from monitor.publish.guard import Guard
 from monitor.publish.journal import Journal
 from monitor.publish.outbox import Lost, Message, Outbox
 from monitor.publish.subscription import Subscription
@@ -68,6 +70,7 @@ class EventsEndpoint:
         journal: Has what they missed.
         desk: Takes their commands.
         main: CloudEvents source of the stream that ``since`` means where it names none.
+        max_clients: Subscribers at once.
         queue_events: Events that wait for a subscriber before the oldest are dropped.
         max_message_bytes: Longest command.
         transcript: False keeps the words from all of them.
@@ -80,6 +83,7 @@ class EventsEndpoint:
         desk: CommandDesk,
         *,
         main: str,
+        max_clients: int,
         queue_events: int,
         max_message_bytes: int,
         transcript: bool,
@@ -88,10 +92,12 @@ class EventsEndpoint:
         self._journal = journal
         self._desk = desk
         self._main = main
+        self._max_clients = max_clients
         self._queue_events = queue_events
         self._max_message_bytes = max_message_bytes
         self._transcript = transcript
         self._levels = levels
+        self._closed = False
         self.subscribers: set[Subscriber] = set()
 
     def publish(self, event: WireEvent) -> None:
@@ -105,59 +111,91 @@ class EventsEndpoint:
 
     def close(self) -> None:
         """Nothing more will come: subscribers get what waits for them, and a farewell."""
+        self._closed = True
         for subscriber in self.subscribers:
             subscriber.close()
 
-    async def serve(self, client: Client, guard: Guard, states: Mapping[str, WireEvent]) -> None:
+    async def meter(self) -> None:
+        """Tell how loud each stream is, without an end, to who asked for it and has had all else."""
+        while True:
+            await asyncio.sleep(LEVEL_EVERY_S)
+            metered = [s for s in self.subscribers if "audio.level" in s.subscription.kinds]
+            for level in self._levels() if metered else ():
+                frame, stream = text_frame(level.body), stream_of(level.source)
+                for subscriber in metered:
+                    if subscriber.subscription.wants_stream(stream):
+                        subscriber.take(frame)
+
+    def refusal(self, query: str) -> Refusal | None:
+        """Why a client that asks for this is not served now; None where it is."""
+        try:
+            Subscription.from_query(query)
+        except ValueError as error:
+            return Refusal(http.HTTPStatus.BAD_REQUEST, str(error))
+        if len(self.subscribers) >= self._max_clients:
+            limit = f"{self._max_clients} clients are the limit"
+            return Refusal(http.HTTPStatus.SERVICE_UNAVAILABLE, limit)
+        return None
+
+    async def serve(
+        self, client: Client, admission: Admission, states: Mapping[str, WireEvent]
+    ) -> None:
         """Serve one subscriber.
 
         Args:
             client: Its connection.
-            guard: Checks its token.
+            admission: Checks its token.
             states: The newest state of each source.
         """
-        subscription = Subscription.from_query(client.query)
-        if not self._transcript:
-            subscription = replace(subscription, transcript=False)
-        subscriber = Subscriber(client, subscription, Outbox(self._queue_events))
-        self.subscribers.add(subscriber)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                await client.check_token(guard)
+            async with (
+                self._admitted(client, admission) as subscriber,
+                asyncio.TaskGroup() as tasks,
+            ):
                 receiving = tasks.create_task(self._receive(subscriber))
-                metering = tasks.create_task(self._send_levels(subscriber))
                 for state in list(states.values()):
-                    if subscription.wants(state.kind, stream_of(state.source)):
+                    if subscriber.subscription.wants(state.kind, stream_of(state.source)):
                         await client.send(state.body)
                 await self._send_past(subscriber)
                 await _send_events(subscriber)
                 receiving.cancel()
-                metering.cancel()
             await client.connection.close(CloseCode.GOING_AWAY, "the monitor has stopped")
         except* (ConnectionClosed, Dropped):
             pass
+
+    @asynccontextmanager
+    async def _admitted(self, client: Client, admission: Admission) -> AsyncIterator[Subscriber]:
+        """A client that has shown its token, where there still is a place for it."""
+        await admission.check_token(client)
+        if (refusal := self.refusal(client.query)) is not None:
+            await client.connection.close(CloseCode.TRY_AGAIN_LATER, refusal.text)
+            raise Dropped
+        subscription = Subscription.from_query(client.query)
+        if not self._transcript:
+            subscription = replace(subscription, transcript=False)
+        subscriber = Subscriber(
+            client, subscription, Outbox(self._queue_events), closed=self._closed
+        )
+        self.subscribers.add(subscriber)
+        try:
+            yield subscriber
         finally:
             self.subscribers.discard(subscriber)
 
-    async def _send_levels(self, subscriber: Subscriber) -> None:
-        """How loud each stream is, to who asked for it and has had all else."""
-        subscription = subscriber.subscription
-        while "audio.level" in subscription.kinds:
-            await asyncio.sleep(LEVEL_EVERY_S)
-            for level in self._levels() if subscriber.idle else ():
-                if subscription.wants(level.kind, stream_of(level.source)):
-                    subscriber.take(text_frame(level.body))
-
     async def _send_past(self, subscriber: Subscriber) -> None:
         """What the subscriber has missed; it is live when there is no more."""
-        journal, since = self._journal, subscriber.subscription.since
+        journal, subscription = self._journal, subscriber.subscription
         known = {
             self._main if name is None else self._sibling(name): sequence
-            for name, sequence in since.items()
+            for name, sequence in subscription.since.items()
         }
         # Of a stream that is not named it has had all up to the latest event that is.
-        positions = {source: journal.at_that_time(source, known) for source in journal.sources}
+        positions = {
+            source: journal.at_that_time(source, known) for source in self._wanted(subscription)
+        }
         for source, sequence in known.items():
+            if not subscription.wants_stream(stream_of(source)):
+                continue
             newest = journal.newest(source)
             positions[source] = min(sequence, newest)
             if 0 < newest < sequence:
@@ -166,11 +204,15 @@ class EventsEndpoint:
         # Everything is in the journal before it is published: nothing falls between the two.
         while [
             source
-            for source in journal.sources
+            for source in self._wanted(subscription)
             if await self._send_missed(subscriber, positions, source)
         ]:
             pass
         subscriber.live = True
+
+    def _wanted(self, subscription: Subscription) -> list[str]:
+        """Sources of the streams that were asked for."""
+        return [s for s in self._journal.sources if subscription.wants_stream(stream_of(s))]
 
     def _sibling(self, stream: str) -> str:
         return f"{self._main.rpartition('/')[0]}/{stream}"
@@ -188,6 +230,8 @@ class EventsEndpoint:
             elif subscription.wants(item.kind, stream_of(source)):
                 told = item if subscription.transcript else _without_transcript(item)
                 await subscriber.client.send(told.body)
+        if missed:
+            await asyncio.sleep(0)  # nothing is sent where the subscriber wants none of it
         return bool(missed)
 
     async def _receive(self, subscriber: Subscriber) -> None:

@@ -25,7 +25,7 @@ class Guard:
     """The rules of one port."""
 
     host: str
-    """Address that is listened on."""
+    """Address that is listened on; this and the names below without capitals."""
     token: str | None
     origins: Collection[str]
     hosts: Collection[str]
@@ -34,28 +34,30 @@ class Guard:
     def of(
         cls, host: str, token_file: Path | None, origins: Collection[str], hosts: Collection[str]
     ) -> Self:
-        """Read the token, and refuse an address that others can reach without one.
+        """Read the token, and refuse an address that others can reach without one. Names have no capitals then.
 
         Raises:
             PublishError: With the rule and the remedy.
         """
-        if token_file is not None:
-            return cls(host, _read_token(token_file), origins, hosts)
-        if not is_loopback(host):
+        token = None if token_file is None else _read_token(token_file)
+        if token is None and not is_loopback(host):
             raise PublishError(
                 f"websocket.host ({host}) is not a loopback address: anyone on the network could listen in. Name a "
                 "file with a token with --ws-token-file, or use 127.0.0.1."
             )
-        return cls(host, None, origins, hosts)
-
-    @property
-    def needs_token(self) -> bool:
-        return self.token is not None
+        return cls(
+            host.lower(),
+            token,
+            [origin.lower().rstrip("/") for origin in origins],
+            [name.lower() for name in hosts],
+        )
 
     def bearer(self, authorization: str | None) -> bool:
-        """Whether an ``Authorization`` header holds the token."""
+        """Whether an ``Authorization`` header holds the token, or none is needed."""
         given = authorization or ""
-        return given.startswith(_BEARER) and self._is_token(given.removeprefix(_BEARER))
+        return self.token is None or (
+            given.startswith(_BEARER) and self._is_token(given.removeprefix(_BEARER))
+        )
 
     def first_message(self, message: str | bytes) -> bool:
         """Whether a message is ``{"type":"auth","token":"..."}`` with the token."""
@@ -96,7 +98,9 @@ class Guard:
 
 def is_loopback(host: str) -> bool:
     """Whether an address to listen on is reached from this machine only."""
-    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+    return host.lower() == "localhost" or (
+        _is_address(host) and ipaddress.ip_address(host).is_loopback
+    )
 
 
 def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:

@@ -61,7 +61,11 @@ class Subscription:
 
     def wants(self, kind: str, stream: str) -> bool:
         """Whether events of this kind and stream were asked for."""
-        return kind in self.kinds and (self.streams is None or stream in self.streams)
+        return kind in self.kinds and self.wants_stream(stream)
+
+    def wants_stream(self, stream: str) -> bool:
+        """Whether this stream was asked for, be it its events or what was lost of them."""
+        return self.streams is None or stream in self.streams
 
 
 def _since(text: str) -> tuple[str | None, int]:

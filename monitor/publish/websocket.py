@@ -26,15 +26,15 @@ from monitor.incoming import AudioSettings
 from monitor.metrics import CONTENT_TYPE as METRICS_TYPE
 from monitor.metrics import Metrics
 from monitor.ports import BrokerPublisher
-from monitor.publish.audio_endpoint import Asked, AudioEndpoint
+from monitor.publish.admission import Admission
+from monitor.publish.audio_endpoint import AudioEndpoint
 from monitor.publish.connection import Client, Connection, only
 from monitor.publish.events_endpoint import EventsEndpoint
 from monitor.publish.guard import Guard, is_loopback, tls_context
 from monitor.publish.journal import Journal
 from monitor.publish.pages import SECURITY_HEADERS, load_pages
-from monitor.publish.subscription import Subscription
 from monitor.publish.wire import stream_of, to_json
-from monitor.reception import Reception, ReceptionError
+from monitor.reception import Reception
 from monitor.recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -141,6 +141,7 @@ class WebSocketPublisher:
             journal,
             desk,
             main=main,
+            max_clients=settings.max_clients,
             queue_events=settings.queue_events,
             max_message_bytes=settings.max_message_bytes,
             transcript=settings.transcript,
@@ -165,6 +166,7 @@ class WebSocketPublisher:
         self._guard = Guard.of(
             settings.host, settings.token_file, settings.allow_origins, settings.allow_hosts
         )
+        self._admission = Admission(self._guard)
         tls = tls_context(settings.tls_certificate, settings.tls_key)
         if tls is None and not is_loopback(settings.host):
             logger.warning(
@@ -197,10 +199,12 @@ class WebSocketPublisher:
             ) from error
         for listening in self._server.sockets:  # connections have it from there
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SYSTEM_BUFFER_BYTES)
+        self._metering = asyncio.create_task(self._events.meter(), name="levels")
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._server.close(close_connections=False)
+        self._metering.cancel()
         self._events.close()
         ended = asyncio.ensure_future(self._server.wait_closed())
         await asyncio.wait([ended], timeout=FAREWELL_S)
@@ -276,7 +280,7 @@ class WebSocketPublisher:
 
     def _knows_token(self, request: Request) -> bool:
         """Whether a request may have what is not for everybody."""
-        return not self._guard.needs_token or self._guard.bearer(only(request, "Authorization"))
+        return self._guard.bearer(only(request, "Authorization"))
 
     def _measured(self, request: Request) -> Response:
         if not self._knows_token(request):
@@ -302,30 +306,14 @@ class WebSocketPublisher:
                 http.HTTPStatus.FORBIDDEN,
                 "pages of this origin may not subscribe; --allow-origin lets them",
             )
-        refusal = self._refuse_audio(query) if path == AUDIO else self._refuse_events(query)
-        # Told before this, since a web page hears of a refusal only where it asks without a WebSocket.
-        if refusal is None and "Upgrade" not in request.headers:
-            refusal = _text(http.HTTPStatus.UPGRADE_REQUIRED, "this is for WebSockets")
-            refusal.headers["Upgrade"] = "websocket"
-        return refusal
-
-    def _refuse_events(self, query: str) -> Response | None:
-        try:
-            Subscription.from_query(query)
-        except ValueError as error:
-            return _text(http.HTTPStatus.BAD_REQUEST, str(error))
-        limit = self._settings.max_clients
-        if len(self._events.subscribers) >= limit:
-            return _text(http.HTTPStatus.SERVICE_UNAVAILABLE, f"{limit} clients are the limit")
-        return None
-
-    def _refuse_audio(self, query: str) -> Response | None:
-        try:
-            self._reception.name_for(Asked.from_query(query).stream)
-        except ValueError as error:
-            return _text(http.HTTPStatus.BAD_REQUEST, str(error))
-        except ReceptionError as error:
-            return _text(http.HTTPStatus(error.status), str(error))
+        refusal = (self._audio if path == AUDIO else self._events).refusal(query)
+        if refusal is not None:
+            return _text(*refusal)
+        # Told last, since a web page hears of a refusal only where it asks without a WebSocket.
+        if "Upgrade" not in request.headers:
+            response = _text(http.HTTPStatus.UPGRADE_REQUIRED, "this is for WebSockets")
+            response.headers["Upgrade"] = "websocket"
+            return response
         return None
 
     # --- WebSocket -----------------------------------------------------------------------------
@@ -339,9 +327,9 @@ class WebSocketPublisher:
         assert connection.request is not None
         client = Client(connection, self._settings.send_timeout_s)
         if connection.request.path.partition("?")[0] == AUDIO:
-            await self._audio.serve(client, self._guard)
+            await self._audio.serve(client, self._admission)
         else:
-            await self._events.serve(client, self._guard, self._states)
+            await self._events.serve(client, self._admission, self._states)
 
 
 def _told(part: BrokerPublisher | Recorder | None) -> dict[str, object] | None:

@@ -23,9 +23,13 @@ import pytest
 import yaml
 
 from monitor.assembly import DEMO
+from monitor.events import SpeechBegan
+from monitor.publish.websocket import WebSocketSettings
+from tests.monitor.publish.test_websocket import subscribed
 from tests.support.broker import running_mosquitto
-from tests.support.happenings import STATE, UTTERANCE, encoded
+from tests.support.happenings import STATE, UTTERANCE, announce, encoded, in_memory
 from tests.support.monitor_process import DEADLINE_S, RunningMonitor, running_monitor
+from tests.support.port import on_port
 from tests.support.processes import free_port
 from tests.support.speech import silence, spoken, write_wav
 from tests.support.virtual_microphone import VirtualMicrophone
@@ -132,19 +136,50 @@ def of_states(lines: list[str]) -> set[int]:
 def test_client_in_another_program_misses_nothing_over_a_kill(
     language: str, tmp_path: Path
 ) -> None:
-    if language == "python":
-        command = [sys.executable, str(EXAMPLES / "follow.py")]
-    else:
-        node = shutil.which("node")
-        if node is None:
-            pytest.skip("node is not installed")
-        command = [node, "--experimental-websocket", str(EXAMPLES / "print.mjs")]
+    python = [sys.executable, str(EXAMPLES / "follow.py")]
+    command = in_node() if language == "node" else python
     lines = asyncio.run(followed(tmp_path, command))
     numbers = told_once(lines)
     assert numbers == sorted(set(numbers))
     everything = set(numbers) | of_states(lines)
     assert everything == set(range(1, max(everything) + 1))
     assert sum(" monitor.started" in line for line in lines) == 2
+
+
+def in_node() -> list[str]:
+    """The client in JavaScript."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    return [node, "--experimental-websocket", "--no-warnings", str(EXAMPLES / "print.mjs")]
+
+
+def test_client_in_javascript_is_told_only_news_however_many_streams_it_has_met() -> None:
+    """It is interrupted after the current state, and again after more streams than an address can name."""
+    port, command = free_port(), in_node()
+    of_mic = encoded(STATE, *[SpeechBegan(1, 0)] * 3)
+    began = [encoded(*[SpeechBegan(1, 0)] * 2, stream=f"call-{n:027d}") for n in range(250)]
+
+    async def main() -> list[str]:
+        async with (
+            asyncio.timeout(DEADLINE_S),
+            in_memory() as journal,
+            client(*command, f"ws://127.0.0.1:{port}") as seen,
+        ):
+            async with on_port(WebSocketSettings(port=port), journal) as publisher:
+                announce(journal, publisher, *of_mic)
+                await seen.until(1, " emotion.state")
+            async with on_port(WebSocketSettings(port=port), journal) as publisher:
+                await subscribed(publisher)
+                announce(journal, publisher, *(event for event, _ in began))
+                await seen.until(250, " speech.started")
+            journal.append(began[0][1])
+            async with on_port(WebSocketSettings(port=port), journal):
+                await seen.until(251, " speech.started")
+            return seen.lines
+
+    lines = asyncio.run(main())
+    assert [line.split()[0].lstrip("0") for line in lines] == [*251 * ["1"], "2"]
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from monitor.client import ClientError, Event, MonitorClient
 from monitor.events import Happening, SpeechBegan, WireEvent
 from monitor.publish.journal import Journal, JournalSettings
 from monitor.publish.websocket import WebSocketPublisher, WebSocketSettings
-from tests.support.happenings import STATE, UTTERANCE, announce, encoded
+from tests.monitor.publish.test_websocket import subscribed
+from tests.support.happenings import STATE, UTTERANCE, announce, encoded, in_memory
 from tests.support.port import on_port
 from tests.support.processes import free_port
 
@@ -218,6 +219,52 @@ def test_stream_that_begins_while_the_connection_is_away_is_told_whole(tmp_path:
     seen = asyncio.run(main())
     assert numbers([event for event in seen if event.stream == "mic"]) == [1, 2, 3]
     assert numbers([event for event in seen if event.stream == "door"]) == [1, 2, 3, 4]
+
+
+def test_client_of_many_streams_connects_again_and_goes_on_after_those_it_heard_last() -> None:
+    port, names = free_port(), [f"call-{number:027d}" for number in range(250)]
+    of_first = encoded(*begun(3), stream=names[0])
+    of_second = encoded(*begun(2), stream=names[1])
+
+    async def main() -> list[Event]:
+        stream = aiter(MonitorClient(f"ws://127.0.0.1:{port}", wait_least_s=0.01))
+        first = asyncio.ensure_future(anext(stream))
+        async with asyncio.timeout(DEADLINE_S), in_memory() as journal:
+            async with on_port(WebSocketSettings(port=port), journal) as publisher:
+                await subscribed(publisher)
+                announce(journal, publisher, of_first[0], of_second[0])
+                for name in names[2:]:
+                    announce(journal, publisher, *encoded(*begun(1), stream=name))
+                announce(journal, publisher, of_first[1])
+                seen = [await first, *[await anext(stream) for _ in names]]
+            journal.append(of_first[2])
+            journal.append(of_second[1])
+            async with on_port(WebSocketSettings(port=port), journal):
+                return [*seen, await anext(stream), await anext(stream)]
+
+    seen = [(event.stream, event.sequence) for event in asyncio.run(main())]
+    assert seen[:251] == [*((name, 1) for name in names), (names[0], 2)]
+    assert seen[251:] == [(names[0], 3), (names[1], 2)]
+
+
+def test_client_that_starts_anew_is_told_nothing_older_over_an_interruption() -> None:
+    port = free_port()
+    *before, news = encoded(STATE, *begun(4))
+
+    async def main() -> list[Event]:
+        stream = aiter(MonitorClient(f"ws://127.0.0.1:{port}", wait_least_s=0.01))
+        async with asyncio.timeout(DEADLINE_S), in_memory() as journal:
+            async with on_port(WebSocketSettings(port=port), journal) as publisher:
+                announce(journal, publisher, *before)
+                state = await anext(stream)
+            following = asyncio.ensure_future(anext(stream))
+            async with on_port(WebSocketSettings(port=port), journal) as publisher:
+                publisher.publish(before[0])  # its state is the current one still
+                await subscribed(publisher)
+                announce(journal, publisher, news)
+                return [state, await following]
+
+    assert numbers(asyncio.run(main())) == [1, 5]
 
 
 def test_streams_choose_whose_events_are_sent() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 import subprocess
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from monitor.commands import Command, CommandDesk
 from monitor.errors import PublishError
+from monitor.publish.admission import MOST_WAITING
 from monitor.publish.guard import Guard
 from monitor.publish.websocket import WebSocketSettings
 from tests.monitor.publish.test_websocket import page, port_of, received, serving, subscribe
@@ -103,6 +105,65 @@ def test_what_comes_behind_a_wrong_token_is_not_obeyed(token_file: Path) -> None
 
     assert asyncio.run(main()) == 1008
     assert obeyed == []
+
+
+def test_strangers_without_the_token_take_no_place_from_who_has_it(token_file: Path) -> None:
+    (state,) = encoded(STATE)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+
+    async def main() -> list[bytes]:
+        async with serving(token_file=token_file, max_clients=1) as publisher:
+            announce(publisher._journal, publisher, state)
+            async with (
+                subscribe(publisher),
+                subscribe(publisher),
+                subscribe(publisher, additional_headers=headers) as client,
+            ):
+                return await received(client, 1)
+
+    assert asyncio.run(main()) == [state.body]
+
+
+def test_stranger_that_has_waited_longest_makes_room_for_who_may_show_the_token(
+    token_file: Path,
+) -> None:
+    (state,) = encoded(STATE)
+
+    async def main() -> list[bytes]:
+        async with AsyncExitStack() as stack:
+            publisher = await stack.enter_async_context(serving(token_file=token_file))
+            announce(publisher._journal, publisher, state)
+            first, *_ = [
+                await stack.enter_async_context(subscribe(publisher)) for _ in range(MOST_WAITING)
+            ]
+            last = await stack.enter_async_context(subscribe(publisher))
+            with pytest.raises(ConnectionClosed):
+                await first.recv()
+            assert first.close_code == 1006  # before its time was over
+            await last.send(json.dumps({"type": "auth", "token": TOKEN}))
+            return await received(last, 1)
+
+    assert asyncio.run(main()) == [state.body]
+
+
+def test_limit_of_clients_holds_for_those_that_show_the_token_late(token_file: Path) -> None:
+    shown = json.dumps({"type": "auth", "token": TOKEN})
+
+    async def main() -> int | None:
+        async with (
+            serving(token_file=token_file, max_clients=1) as publisher,
+            subscribe(publisher) as first,
+            subscribe(publisher) as second,
+        ):
+            await first.send(shown)
+            await first.send("hello")
+            await first.recv()  # the answer to what is no command: it has been let in
+            await second.send(shown)
+            with pytest.raises(ConnectionClosed):
+                await second.recv()
+            return second.close_code
+
+    assert asyncio.run(main()) == 1013
 
 
 def test_who_stays_silent_is_not_kept_waiting_for(token_file: Path) -> None:
@@ -202,6 +263,15 @@ def test_host_must_be_an_address_or_a_name_of_this_server(
     bound: str, host: str, allowed: bool
 ) -> None:
     assert Guard(bound, TOKEN, (), ("robot.local",)).host_allowed(host) is allowed
+
+
+@pytest.mark.parametrize("host", ["myhost:8765", "robot.local"])
+def test_names_are_those_of_the_settings_whatever_their_capitals(
+    host: str, token_file: Path
+) -> None:
+    guard = Guard.of("MyHost", token_file, ("https://Example.org/",), ("Robot.local",))
+    assert guard.host_allowed(host)
+    assert guard.origin_allowed("https://example.org", host)
 
 
 @pytest.fixture(scope="module")

@@ -19,13 +19,15 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from monitor.commands import Command, CommandDesk, Mark, Mute
 from monitor.errors import PublishError
-from monitor.events import StateChanged, WireEvent
+from monitor.events import SpeechBegan, StateChanged, WireEvent
+from monitor.publish.events_endpoint import Subscriber
 from monitor.publish.journal import Journal, JournalSettings
 from monitor.publish.pages import load_pages
 from monitor.publish.websocket import WebSocketPublisher, WebSocketSettings
-from monitor.publish.wire import KINDS, ON_REQUEST
+from monitor.publish.wire import KINDS, ON_REQUEST, WireEncoder
 from tests.support.happenings import (
     EVERY,
+    LEVEL,
     STATE,
     UTTERANCE,
     announce,
@@ -160,6 +162,24 @@ def test_query_that_makes_no_sense_is_refused_with_what_is_known() -> None:
         return refused.value.response.body.decode()
 
     assert all(kind in asyncio.run(main()) for kind in KINDS)
+
+
+def test_level_is_told_once_for_all_who_ask_for_it() -> None:
+    encoder = WireEncoder("node", "mic")
+
+    async def main() -> list[list[bytes]]:
+        async with (
+            serving() as publisher,
+            subscribe(publisher, "?types=audio.level") as a,
+            subscribe(publisher, "?types=audio.level&stream=mic") as b,
+            subscribe(publisher, "?types=audio.level&stream=door"),
+        ):
+            await subscribed(publisher, 3)
+            publisher._events._levels = lambda: [encoder.encode(LEVEL)]
+            return [await received(client, 2) for client in (a, b)]
+
+    told, as_told = asyncio.run(main())
+    assert told == as_told
 
 
 def test_commands_are_obeyed_in_order_and_get_no_answer() -> None:
@@ -336,6 +356,41 @@ def test_past_is_filtered_as_the_present_is() -> None:
     event = asyncio.run(main())
     assert event["type"] == "org.stser.emotion.utterance.v1"
     assert event["data"]["transcript"] is None
+
+
+@pytest.mark.parametrize("had", [5, 999])
+def test_subscriber_is_told_of_no_loss_in_a_stream_that_it_did_not_ask_for(had: int) -> None:
+    of_door = encoded(*[SpeechBegan(1, 0)] * 64, stream="door")
+    (of_mic,) = numbered(1)
+    journal = Journal(None, "node", JournalSettings(max_events=10))
+
+    async def main() -> list[bytes]:
+        async with journalled(journal) as (_, publisher):
+            announce(journal, publisher, *of_door, of_mic)
+            async with subscribe(publisher, f"?stream=mic&since=0,door:{had}") as client:
+                return await received(client, 1)
+
+    assert asyncio.run(main()) == [of_mic.body]
+
+
+def test_past_of_which_a_subscriber_wants_nothing_does_not_hold_up_the_others() -> None:
+    async def turns(subscribers: set[Subscriber]) -> int:
+        """Of the event loop, while a subscriber is told the past."""
+        count = 0
+        while not any(subscriber.live for subscriber in subscribers):
+            count += len(subscribers)
+            await asyncio.sleep(0)
+        return count
+
+    async def main() -> int:
+        async with journalled(in_memory()) as (journal, publisher):
+            for event in numbered(1_000):
+                journal.append(event)
+            counting = asyncio.create_task(turns(publisher._events.subscribers))
+            async with subscribe(publisher, "?types=mark&since=0"):
+                return await counting
+
+    assert asyncio.run(main()) >= 9
 
 
 # --- slow and stuck clients --------------------------------------------------------------------
