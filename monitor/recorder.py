@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import re
+import sys
 import time
 import wave
 from collections.abc import Callable
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 BATCH_SAMPLES: Final = SAMPLE_RATE_HZ
 """Samples that are written at once; as many may be lost with the process."""
 _WAITING_BATCHES: Final = 64
-"""More than these, and audio is left out rather than piled up in memory."""
+"""More than these, or than two of each stream, and live audio is left out rather than piled up in memory."""
 _NAME: Final = re.compile(r"\d{8}T\d{6}\.\d{3}Z_\d+ms\.wav")
 _SAMPLE_BYTES: Final = 2
 _HEADER_BYTES: Final = 44
@@ -90,8 +91,11 @@ class Recorder:
     ) -> None:
         self._clock = clock
         self._shelf = _Shelf(folder, settings, clock)
-        self._worker = NativeWorker("record", self._shelf.opened, capacity=_WAITING_BATCHES)
+        # What may wait is bounded here: the end of a file is never refused.
+        self._worker = NativeWorker("record", self._shelf.opened, capacity=sys.maxsize)
         self._batches: dict[str, _Batch] = {}
+        self._waiting = 0
+        self._most_waiting = _WAITING_BATCHES
         self._lost = 0
 
     async def __aenter__(self) -> Self:
@@ -99,8 +103,8 @@ class Recorder:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        await self.settled()  # a disk that is behind would refuse the last seconds
         for stream in list(self._batches):
-            await self.settled()  # a disk that is behind would refuse the last second
             self.end(stream)
         await self._worker.call(_Shelf.close)
         await self._worker.close()
@@ -112,8 +116,13 @@ class Recorder:
         written_s, lost_s = shelf.samples / SAMPLE_RATE_HZ, self._lost / SAMPLE_RATE_HZ
         return RecordingHealth(not shelf.failed, written_s, lost_s)
 
-    def feed(self, stream: str, frame: AudioFrame) -> bool:
+    def feed(self, stream: str, frame: AudioFrame, *, waits: bool = False) -> bool:
         """Keep a frame; what is not fed leaves a hole, after which another file begins. Returns at once.
+
+        Args:
+            stream: Its name.
+            frame: What was heard.
+            waits: Whether the source can wait for the disk: nothing of it is left out.
 
         Returns:
             Whether something was handed over to be written: a source that can wait does so, with :meth:`settled`.
@@ -124,7 +133,8 @@ class Recorder:
             self._hand_over(stream)
         if stream not in self._batches:
             began = self._clock() - len(frame.samples) / SAMPLE_RATE_HZ
-            self._batches[stream] = _Batch(began, frame.start, frame.start)
+            self._batches[stream] = _Batch(began, frame.start, frame.start, waits)
+            self._most_waiting = max(self._most_waiting, 2 * len(self._batches))
         self._batches[stream].add(frame)
         return handed_over
 
@@ -140,9 +150,19 @@ class Recorder:
 
     def _hand_over(self, stream: str) -> None:
         batch = self._batches.pop(stream)
-        if not self._worker.post(lambda shelf: shelf.write(stream, batch)):
-            self._lost += batch.end - batch.start
-            logger.debug("a second of %s could not be recorded: the disk is too slow", stream)
+        if batch.waits or self._waiting < self._most_waiting:
+            self._waiting += 1
+            self._worker.post(lambda shelf: shelf.write(stream, batch), self._written)
+            return
+        if not self._lost:
+            logger.warning(
+                "the disk is too slow to record all that is heard: some of it is left out (/metrics counts it). "
+                "Record on a faster disk (--record), or hear fewer streams."
+            )
+        self._lost += batch.end - batch.start
+
+    def _written(self) -> None:
+        self._waiting -= 1
 
 
 @dataclass(slots=True)
@@ -153,6 +173,8 @@ class _Batch:
     """Seconds since the epoch at its first sample."""
     start: int
     end: int
+    waits: bool
+    """Its source waits until it is written."""
     frames: list[Samples] = field(default_factory=list)
 
     def add(self, frame: AudioFrame) -> None:

@@ -272,8 +272,8 @@ class Stream:
 
     async def _record(self, frame: AudioFrame) -> None:
         if self._recorder is not None:
-            handed_over = self._recorder.feed(self.name, frame)
-            if handed_over and not self._source.live:
+            waits = not self._source.live
+            if self._recorder.feed(self.name, frame, waits=waits) and waits:
                 await self._recorder.settled()
 
     def _end_recording(self) -> None:

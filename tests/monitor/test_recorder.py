@@ -63,6 +63,11 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("*/*"))
 
 
+def open_files() -> set[Path]:
+    """Of this process."""
+    return {path.resolve() for path in Path("/proc/self/fd").iterdir()}
+
+
 def test_what_is_heard_is_in_the_file_sample_for_sample_and_for_its_owner_only(
     tmp_path: Path,
 ) -> None:
@@ -218,7 +223,50 @@ def test_kill_leaves_a_file_that_plays_up_to_the_last_second(tmp_path: Path) -> 
     np.testing.assert_array_equal(played(path), float_to_pcm16(NOISE[: 7 * 16_000]))
 
 
-def test_disk_that_is_too_slow_costs_audio_and_not_memory(tmp_path: Path) -> None:
+def test_many_streams_in_step_lose_nothing_and_leave_no_file_open(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with recording(tmp_path) as recorder:
+            for frame in frames(0, 3.02):
+                # More than may wait of a few streams, in one turn of the loop.
+                handed_over = [recorder.feed(f"mic-{number}", frame) for number in range(100)]
+                if any(handed_over) and frame.start < 3 * SAMPLE_RATE_HZ:
+                    await recorder.settled()
+            for number in range(100):
+                recorder.end(f"mic-{number}")
+            await recorder.settled()
+            assert recorder.health.lost_s == 0
+            assert not open_files() & set(files_in(tmp_path))
+
+    asyncio.run(main())
+    assert [len(played(path)) for path in files_in(tmp_path)] == [round(3.02 * 16_000)] * 100
+
+
+def test_source_that_can_wait_loses_nothing_to_those_that_cannot(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with recording(tmp_path) as recorder:
+            blocked = recorder._worker.call(lambda _: os.read(reading, 1))
+            for second in range(100):
+                for frame in frames(0, 1):
+                    recorder.feed("mic", AudioFrame(frame.start + second * 16_000, frame.samples))
+            for frame in frames(0, 1.5):
+                recorder.feed("file", frame, waits=True)
+            recorder.end("file")
+            os.write(writing, b"x")
+            await blocked
+
+    reading, writing = os.pipe()
+    try:
+        asyncio.run(main())
+    finally:
+        os.close(reading)
+        os.close(writing)
+    (kept,) = (tmp_path / "file").iterdir()
+    assert len(played(kept)) == 1.5 * SAMPLE_RATE_HZ
+
+
+def test_disk_that_is_too_slow_costs_audio_and_not_memory_and_that_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def main() -> None:
         async with recording(tmp_path) as recorder:
             blocked = recorder._worker.call(lambda _: os.read(reading, 1))
@@ -235,6 +283,8 @@ def test_disk_that_is_too_slow_costs_audio_and_not_memory(tmp_path: Path) -> Non
     finally:
         os.close(reading)
         os.close(writing)
+    (said,) = caplog.messages
+    assert "the disk is too slow" in said
     # With a hole between: the last second is no loss, because the end waits for the disk.
     assert [len(played(path)) for path in files_in(tmp_path)] == [64 * 16_000, 16_000]
 
