@@ -22,7 +22,7 @@ from monitor.publish.broker import MqttSettings
 from monitor.publish.journal import JournalSettings
 from monitor.publish.jsonl import OutputSettings
 from monitor.publish.websocket import WebSocketSettings
-from monitor.recorder import RecordSettings
+from monitor.recordings import RecordSettings
 from monitor.segmenter import SegmenterSettings
 from monitor.shedding import SheddingSettings
 from monitor.state import StateSettings

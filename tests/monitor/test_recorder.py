@@ -20,7 +20,8 @@ import pytest
 
 from monitor.errors import UsageError
 from monitor.events import FRAME_SAMPLES, SAMPLE_RATE_HZ, AudioFrame
-from monitor.recorder import Recorder, RecordSettings
+from monitor.recorder import Recorder
+from monitor.recordings import RecordSettings
 from stser_core.audio import float_to_pcm16
 
 NOON = 1_767_355_200.0
@@ -203,7 +204,8 @@ KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from tests.monitor.test_recorder import frames
-from monitor.recorder import Recorder, RecordSettings
+from monitor.recorder import Recorder
+from monitor.recordings import RecordSettings
 
 async def main():
     async with Recorder(Path(sys.argv[1]), RecordSettings()) as recorder:
