@@ -6,6 +6,7 @@ for the disk is bounded.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import time
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 _WAITING_BATCHES: Final = 64
 """More than these, or than two of each stream, and live audio is left out rather than piled up in memory."""
+_LOOK_EVERY_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,21 @@ class Recorder:
         folder: Where; made where it is missing.
         settings: How much is kept.
         clock: Seconds since the epoch, for names and age.
+        look_every_s: How often the folder is looked through for old files, heard or not.
 
     Raises:
         UsageError: On entry, where the folder cannot be written.
     """
 
     def __init__(
-        self, folder: Path, settings: RecordSettings, clock: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        settings: RecordSettings,
+        clock: Callable[[], float] = time.time,
+        *,
+        look_every_s: float = _LOOK_EVERY_S,
     ) -> None:
+        self._look_every_s = look_every_s
         self._clock = clock
         self._recordings = Recordings(folder, settings, clock)
         # What may wait is bounded here: the end of a file is never refused.
@@ -63,9 +72,11 @@ class Recorder:
     async def __aenter__(self) -> Self:
         await self._worker.start()
         self._worker.post(Recordings.look)
+        self._looking = asyncio.create_task(self._keep_looking(), name="look for old recordings")
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        self._looking.cancel()
         await self.settled()  # a disk that is behind would refuse the last seconds
         for stream in list(self._batches):
             self.end(stream)
@@ -110,6 +121,11 @@ class Recorder:
     async def settled(self) -> None:
         """Wait until all that was handed over is written."""
         await self._worker.call(lambda _: None)
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(self._look_every_s)
+            self._worker.post(Recordings.look)
 
     def _hand_over(self, stream: str) -> None:
         batch = self._batches.pop(stream)

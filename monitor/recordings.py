@@ -135,7 +135,7 @@ class Recordings:
         self.samples += batch.end - batch.start
 
     def look(self) -> None:
-        """Delete what is too old or too much, whether or not anything is written."""
+        """Delete what is too old or too much, also where nothing is written, or can be."""
         self._close(self._retention.look())
 
     def end(self, stream: str) -> None:

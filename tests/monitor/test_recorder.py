@@ -47,9 +47,10 @@ def frames(start_s: float, end_s: float) -> Iterable[AudioFrame]:
 
 @asynccontextmanager
 async def recording(
-    folder: Path, clock: Clock | None = None, **settings: Any
+    folder: Path, clock: Clock | None = None, *, look_every_s: float = 60, **settings: Any
 ) -> AsyncIterator[Recorder]:
-    async with Recorder(folder, RecordSettings(**settings), clock or Clock()) as recorder:
+    kept = RecordSettings(**settings)
+    async with Recorder(folder, kept, clock or Clock(), look_every_s=look_every_s) as recorder:
         yield recorder
 
 
@@ -157,13 +158,32 @@ def test_what_is_too_old_is_deleted_and_what_is_not_the_recorders_stays(tmp_path
         os.utime(path, (NOON - 7_300, NOON - 7_300))
 
     async def main() -> None:
-        async with recording(tmp_path, max_age_h=2) as recorder:
-            for frame in frames(0, 1):
-                recorder.feed("mic", frame)
+        async with recording(tmp_path, max_age_h=2) as recorder:  # nothing is heard
+            await recorder.settled()
+            assert not old.exists()
 
     asyncio.run(main())
-    assert not old.exists()
     assert all(path.exists() for path in others)
+
+
+def test_what_becomes_too_old_is_deleted_though_nothing_is_heard_any_more(tmp_path: Path) -> None:
+    async def main() -> None:
+        clock = Clock()
+        async with recording(tmp_path, clock, look_every_s=0.001, max_age_h=2) as recorder:
+            for frame in frames(0, 1):
+                recorder.feed("mic", frame)
+            recorder.end("mic")
+            await recorder.settled()
+            (path,) = files_in(tmp_path)
+            clock.now = path.stat().st_mtime + 7_100
+            await recorder.settled()
+            assert path.exists()
+            clock.now += 200
+            async with asyncio.timeout(10):
+                while path.exists():
+                    await recorder.settled()
+
+    asyncio.run(main())
 
 
 def test_full_disk_ends_the_recording_with_one_line_and_nothing_else(
@@ -172,7 +192,7 @@ def test_full_disk_ends_the_recording_with_one_line_and_nothing_else(
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     async def main() -> None:
-        async with recording(tmp_path) as recorder:
+        async with recording(tmp_path, look_every_s=0.001) as recorder:
             for frame in frames(0, 3):
                 recorder.feed("mic", frame)
             await recorder.settled()
@@ -187,6 +207,13 @@ def test_full_disk_ends_the_recording_with_one_line_and_nothing_else(
                 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
             assert not recorder.health.active
             assert recorder.health.written_s == 2
+            # What is too old is deleted all the same.
+            old = tmp_path / "mic" / "20260101T000000.000Z_0ms.wav"
+            old.touch()
+            os.utime(old, (0, 0))
+            async with asyncio.timeout(10):
+                while old.exists():
+                    await recorder.settled()
 
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
