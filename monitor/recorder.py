@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 _WAITING_BATCHES: Final = 64
 """More than these, or than two of each stream, and live audio is left out rather than piled up in memory."""
 _LOOK_EVERY_S: Final = 60.0
+_PATIENCE_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,15 @@ class RecordingHealth:
 
 
 class Recorder:
-    """Keeps the audio of all streams. A disk that is full or fails ends the recording, and nothing else.
+    """Keeps the audio of all streams. A disk that is full or fails ends the recording, and nothing else. One that hangs
+    costs what it does not take, and holds nobody up for longer than ``patience_s``.
 
     Args:
         folder: Where; made where it is missing.
         settings: How much is kept.
         clock: Seconds since the epoch, for names and age.
         look_every_s: How often the folder is looked through for old files, heard or not.
+        patience_s: A disk that takes nothing for so long hangs.
 
     Raises:
         UsageError: On entry, where the folder cannot be written.
@@ -58,8 +61,11 @@ class Recorder:
         clock: Callable[[], float] = time.time,
         *,
         look_every_s: float = _LOOK_EVERY_S,
+        patience_s: float = _PATIENCE_S,
     ) -> None:
+        self._folder = folder
         self._look_every_s = look_every_s
+        self._patience_s = patience_s
         self._clock = clock
         self._recordings = Recordings(folder, settings, clock)
         # What may wait is bounded here: the end of a file is never refused.
@@ -68,6 +74,7 @@ class Recorder:
         self._waiting = 0
         self._most_waiting = _WAITING_BATCHES
         self._lost = 0
+        self._hangs = False
 
     async def __aenter__(self) -> Self:
         await self._worker.start()
@@ -77,11 +84,19 @@ class Recorder:
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._looking.cancel()
-        await self.settled()  # a disk that is behind would refuse the last seconds
-        for stream in list(self._batches):
-            self.end(stream)
-        await self._worker.call(Recordings.close)
-        await self._worker.close()
+        try:
+            # A disk that hangs holds the thread; the program ends without it.
+            async with asyncio.timeout(self._patience_s):
+                await self.settled()  # a disk that is behind would refuse the last seconds
+                for stream in list(self._batches):
+                    self.end(stream)
+                await self._worker.call(Recordings.close)
+                await self._worker.close()
+        except TimeoutError:
+            logger.warning(
+                "the disk of %s does not answer; what it has not taken is not recorded. See whether it is still there.",
+                self._folder,
+            )
 
     @property
     def health(self) -> RecordingHealth:
@@ -96,7 +111,7 @@ class Recorder:
         Args:
             stream: Its name.
             frame: What was heard.
-            waits: Whether the source can wait for the disk: nothing of it is left out.
+            waits: Whether the source can wait for the disk: nothing of it is left out, unless the disk hangs.
 
         Returns:
             Whether something was handed over to be written: a source that can wait does so, with :meth:`settled`.
@@ -119,8 +134,14 @@ class Recorder:
         self._worker.post(lambda recordings: recordings.end(stream))
 
     async def settled(self) -> None:
-        """Wait until all that was handed over is written."""
-        await self._worker.call(lambda _: None)
+        """Wait until all that was handed over is written, or the disk hangs."""
+        if self._hangs:
+            return
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await self._worker.call(lambda _: None)
+        except TimeoutError:
+            self._hangs = True
 
     async def _keep_looking(self) -> None:
         while True:
@@ -129,7 +150,7 @@ class Recorder:
 
     def _hand_over(self, stream: str) -> None:
         batch = self._batches.pop(stream)
-        if batch.waits or self._waiting < self._most_waiting:
+        if (batch.waits and not self._hangs) or self._waiting < self._most_waiting:
             self._waiting += 1
             self._worker.post(lambda recordings: recordings.write(stream, batch), self._written)
             return
@@ -142,3 +163,4 @@ class Recorder:
 
     def _written(self) -> None:
         self._waiting -= 1
+        self._hangs = False

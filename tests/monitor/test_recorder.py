@@ -45,12 +45,29 @@ def frames(start_s: float, end_s: float) -> Iterable[AudioFrame]:
         yield AudioFrame(at, NOISE[at : at + FRAME_SAMPLES])
 
 
+def hundred_seconds() -> Iterable[AudioFrame]:
+    """The first second of the noise, a hundred times."""
+    for second in range(100):
+        for frame in frames(0, 1):
+            yield AudioFrame(frame.start + second * SAMPLE_RATE_HZ, frame.samples)
+
+
 @asynccontextmanager
 async def recording(
-    folder: Path, clock: Clock | None = None, *, look_every_s: float = 60, **settings: Any
+    folder: Path,
+    clock: Clock | None = None,
+    *,
+    look_every_s: float = 60,
+    patience_s: float = 60,
+    **settings: Any,
 ) -> AsyncIterator[Recorder]:
-    kept = RecordSettings(**settings)
-    async with Recorder(folder, kept, clock or Clock(), look_every_s=look_every_s) as recorder:
+    async with Recorder(
+        folder,
+        RecordSettings(**settings),
+        clock or Clock(),
+        look_every_s=look_every_s,
+        patience_s=patience_s,
+    ) as recorder:
         yield recorder
 
 
@@ -274,9 +291,8 @@ def test_source_that_can_wait_loses_nothing_to_those_that_cannot(tmp_path: Path)
     async def main() -> None:
         async with recording(tmp_path) as recorder:
             blocked = recorder._worker.call(lambda _: os.read(reading, 1))
-            for second in range(100):
-                for frame in frames(0, 1):
-                    recorder.feed("mic", AudioFrame(frame.start + second * 16_000, frame.samples))
+            for frame in hundred_seconds():
+                recorder.feed("mic", frame)
             for frame in frames(0, 1.5):
                 recorder.feed("file", frame, waits=True)
             recorder.end("file")
@@ -299,9 +315,8 @@ def test_disk_that_is_too_slow_costs_audio_and_not_memory_and_that_is_said_once(
     async def main() -> None:
         async with recording(tmp_path) as recorder:
             blocked = recorder._worker.call(lambda _: os.read(reading, 1))
-            for second in range(100):
-                for frame in frames(0, 1):
-                    recorder.feed("mic", AudioFrame(frame.start + second * 16_000, frame.samples))
+            for frame in hundred_seconds():
+                recorder.feed("mic", frame)
             assert recorder.health.lost_s == 99 - 64
             os.write(writing, b"x")
         assert blocked.done()
@@ -316,6 +331,51 @@ def test_disk_that_is_too_slow_costs_audio_and_not_memory_and_that_is_said_once(
     assert "the disk is too slow" in said
     # With a hole between: the last second is no loss, because the end waits for the disk.
     assert [len(played(path)) for path in files_in(tmp_path)] == [64 * 16_000, 16_000]
+
+
+def test_disk_that_hangs_does_not_keep_the_program_from_ending(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(20), recording(tmp_path, patience_s=0.05) as recorder:
+            recorder._worker.call(lambda _: os.read(reading, 1))
+            for frame in frames(0, 1.5):
+                recorder.feed("mic", frame)
+
+    reading, writing = os.pipe()
+    try:
+        asyncio.run(main())
+    finally:
+        os.close(writing)
+    (said,) = caplog.messages
+    assert f"the disk of {tmp_path} does not answer" in said
+
+
+def test_disk_that_hangs_holds_a_source_up_once_and_costs_audio_until_it_goes_on(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        clock = Clock()
+        async with asyncio.timeout(20), recording(tmp_path, clock, patience_s=0.5) as recorder:
+            recorder._worker.call(lambda _: os.read(reading, 1))
+            for frame in hundred_seconds():  # waiting at each would take longer than this may
+                if recorder.feed("file", frame, waits=True):
+                    await recorder.settled()
+            assert recorder.health.lost_s == 99 - 64
+            os.write(writing, b"xx")
+            recorder.end("file")
+            await recorder._worker.call(lambda _: os.read(reading, 1))
+            clock.now += 100
+            for frame in hundred_seconds():
+                recorder.feed("file", frame, waits=True)
+            assert recorder.health.lost_s == 99 - 64 + 1
+
+    reading, writing = os.pipe()
+    try:
+        asyncio.run(main())
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def test_end_of_many_streams_keeps_the_last_second_of_each(tmp_path: Path) -> None:
