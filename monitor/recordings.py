@@ -1,8 +1,9 @@
 """A folder of recordings: ``<stream>/<time>_<start>ms.wav``, mode 0600, and the files of it that are being written.
 
 A file's name says when it began, and where on the stream's clock. It holds audio without holes: another one begins
-after what was not heard (muted, lost), and after ``segment_s``. Its header is right after every write, so that after
-``kill -9`` every file can be played. Used on one thread: disks may be slow.
+after what was not heard (muted, lost), and after ``segment_s``, or less where many streams share ``max_mb``. Its
+header is right after every write, so that after ``kill -9`` every file can be played. Used on one thread: disks may
+be slow.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class RecordSettings:
     max_mb: float = 1_024.0
     """More than this in all, and the oldest files are deleted. One stream is 115 MB an hour."""
     segment_s: float = 600.0
-    """Length of a file at most."""
+    """Length of a file at most; less where many streams share ``max_mb``."""
 
     def __post_init__(self) -> None:
         if self.max_age_h <= 0:
@@ -91,7 +92,7 @@ class Recordings:
         self.samples = 0
         """Written so far, all streams."""
         self.failed = False
-        self._longest = settings.segment_s * SAMPLE_RATE_HZ
+        self._settings = settings
         self._retention = Retention(
             folder,
             _NAMES,
@@ -156,6 +157,12 @@ class Recordings:
         if file is None:
             file = self._files[stream] = self._begin(stream, batch)
         return file
+
+    @property
+    def _longest(self) -> float:
+        """Samples of a file. Those open are a quarter of ``max_mb`` together: others are there to be deleted."""
+        share = self._settings.max_mb * 1e6 / 4 / len(self._files) / _SAMPLE_BYTES
+        return min(self._settings.segment_s * SAMPLE_RATE_HZ, share)
 
     def _begin(self, stream: str, batch: Batch) -> _OpenFile:
         folder = self.folder / stream

@@ -166,6 +166,28 @@ def test_oldest_files_make_room_and_the_limit_is_never_passed(tmp_path: Path) ->
     np.testing.assert_array_equal(kept, float_to_pcm16(NOISE)[-len(kept) :])
 
 
+def test_streams_that_share_the_limit_keep_the_same_of_each(tmp_path: Path) -> None:
+    def kept_s() -> list[float]:
+        of_streams = [(tmp_path / f"mic-{number}").iterdir() for number in range(5)]
+        return [sum(len(played(path)) for path in of) / SAMPLE_RATE_HZ for of in of_streams]
+
+    least_s = []
+
+    async def main() -> None:
+        async with recording(tmp_path, clock := Clock(), max_mb=1) as recorder:
+            for frame in frames(0, 40):
+                clock.now += 0.02
+                handed_over = [recorder.feed(f"mic-{number}", frame) for number in range(5)]
+                if any(handed_over):
+                    await recorder.settled()
+                    least_s.append(min(kept_s()))
+
+    asyncio.run(main())
+    # Of 31 s in all, 6 s of each, less a file of a second and a half, and a second that is being written.
+    assert least_s[:5] == [1, 2, 3, 4, 5]
+    assert min(least_s[5:]) >= 4
+
+
 def test_what_is_too_old_is_deleted_and_what_is_not_the_recorders_stays(tmp_path: Path) -> None:
     (tmp_path / "mic").mkdir()
     old = tmp_path / "mic" / "20260101T000000.000Z_0ms.wav"
