@@ -16,6 +16,10 @@ BLOCK_S = 0.2
 
 async def recording(path: str) -> AsyncIterator[tuple[int, bytes]]:
     with wave.open(path) as wav:
+        if (wav.getnchannels(), wav.getsampwidth()) != (1, 2):
+            sys.exit(
+                f"{path}: not PCM16 mono. Convert it: ffmpeg -i IN -ac 1 -c:a pcm_s16le OUT.wav"
+            )
         rate = wav.getframerate()
         while block := wav.readframes(round(BLOCK_S * rate)):
             yield rate, block

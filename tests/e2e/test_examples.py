@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import yaml
 
 from monitor.assembly import DEMO
@@ -290,6 +291,24 @@ def test_program_that_speaks_to_a_monitor_prints_words_and_emotions(
     told = utterances[0]
     assert told["source"].endswith("/kitchen")
     assert lines[0] == f"{told['data']['label']} {told['data']['transcript']['text']}"
+
+
+def test_program_that_speaks_to_a_monitor_refuses_a_recording_in_stereo(tmp_path: Path) -> None:
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, np.zeros((1_600, 2), np.int16), 16_000)
+
+    async def main() -> tuple[int | None, str]:
+        async with running_monitor("--device", "none", "--no-asr", "--ws-port", "0") as monitor:
+            url = f"ws://127.0.0.1:{await monitor.port()}/audio"
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, EXAMPLES / "speak.py", url, path), stderr=asyncio.subprocess.PIPE
+            )
+            _, said = await process.communicate()
+            return process.returncode, said.decode()
+
+    code, said = asyncio.run(main())
+    assert code == 1
+    assert said.startswith(f"{path}: not PCM16 mono. Convert it: ffmpeg")
 
 
 @pytest.mark.timeout(240)
