@@ -37,7 +37,23 @@ FRAME_S: Final = FRAME_SAMPLES / SAMPLE_RATE_HZ
 OPEN_ENDED: Final = frozenset({"MP3", "OGG"})
 """Formats that are streams of packets: a shorter one is a complete, shorter one."""
 
+CONTAINERS: Final = (
+    (0, b"RIFF", "a WAV file"),
+    (0, b"fLaC", "a FLAC file"),
+    (0, b"OggS", "an Ogg file"),
+    (0, b"ID3", "an MP3 file"),
+    (4, b"ftyp", "an MP4 or M4A file"),
+    (0, b"\x1aE\xdf\xa3", "a Matroska or WebM file"),
+)
+"""What files of audio begin with: where, the bytes, and what it is then."""
+
 Pace = Literal["realtime", "max"]
+
+
+def container_of(head: bytes) -> str | None:
+    """What a file with these first bytes is; None for none of :data:`CONTAINERS`."""
+    named = (what for at, mark, what in CONTAINERS if head[at : at + len(mark)] == mark)
+    return next(named, None)
 
 
 class FileSource:
@@ -164,8 +180,9 @@ def _opened(path: Path, stack: ExitStack) -> soundfile.SoundFile:
     try:
         file = stack.enter_context(SequentialFile(source, closefd=False))
     except soundfile.LibsndfileError as error:
+        what = container_of(os.pread(descriptor, 12, 0))
         raise UsageError(
-            f"{path}: not audio that can be read ({_said(error)}). "
+            f"{path}: not audio that can be read ({f'{what}: ' if what else ''}{_said(error)}). "
             "Use WAV, FLAC, Ogg, Opus or MP3, or convert it with: ffmpeg -i IN out.wav"
         ) from error
     _check_end(path, file)
@@ -289,11 +306,10 @@ class PipeSource:
         loop = asyncio.get_running_loop()
         heard = False
         while data := await loop.run_in_executor(self._reader, self._read):
-            if not heard and data[:4] in (b"RIFF", b"fLaC", b"OggS"):
+            if not heard and (what := container_of(data)):
                 raise UsageError(
-                    f"standard input is a file that starts with {data[:4].decode()!r}, and "
-                    "--input - reads headerless PCM16. Give its path to --input, or convert it "
-                    "with: ffmpeg -i FILE -f s16le -ar 16000 -ac 1 -"
+                    f"standard input is {what}, and --input - reads headerless PCM16. Give its path "
+                    "to --input, or convert it with: ffmpeg -i FILE -f s16le -ar 16000 -ac 1 -"
                 )
             heard = True
             for frame in self._framer.push(self._samples(data)):

@@ -200,6 +200,10 @@ def make_text(path: Path) -> None:
     path.write_text("This is not audio, whatever its name says.\n" * 100)
 
 
+def make_m4a(path: Path) -> None:
+    path.write_bytes(b"\0\0\0\x20ftypM4A \0\0\2\0isomiso2" + bytes(2_000))
+
+
 def make_half(path: Path) -> None:
     write_wav(path, tone(16_000)[:, 0])
     data = path.read_bytes()
@@ -238,6 +242,7 @@ def make_too_slow(path: Path) -> None:
         (make_fifo, r"is not a file\. Pipe 16 kHz mono PCM16 into standard input"),
         (make_empty, r"has no audio: the file is empty"),
         (make_text, r"not audio that can be read \(.+\)\. Use WAV, FLAC, Ogg, Opus or MP3"),
+        (make_m4a, r"read \(an MP4 or M4A file: .+\)\. Use .+ convert it with: ffmpeg"),
         (make_half, r"truncated: its header promises 35200 bytes of audio, 17622 are missing"),
         (make_half_header, r"truncated: it ends after 30 bytes, within the WAV header"),
         (make_header_without_end, r"not audio that can be read \(.+\)\. Use WAV"),
@@ -352,14 +357,24 @@ def test_a_pipe_without_audio_is_refused() -> None:
         asyncio.run(piped(b"", 1))
 
 
-@pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG"])
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "Ogg"])
 def test_a_file_with_a_header_on_standard_input_is_refused_by_what_it_is(
     tmp_path: Path, form: str
 ) -> None:
     path = tmp_path / "talk"
-    soundfile.write(path, tone(16_000), 16_000, format=form)
-    with pytest.raises(UsageError, match=r"is a file that starts with '\w+', .+ headerless PCM16"):
+    soundfile.write(path, tone(16_000), 16_000, format=form.upper())
+    with pytest.raises(UsageError, match=rf"is an? {form} file, .+ headerless PCM16"):
         asyncio.run(piped(path.read_bytes()[:4_000], 4_000))
+
+
+@pytest.mark.parametrize(
+    ("head", "named"), [(b"ID3\x04", "an MP3"), (b"\0\0\0\x20ftypM4A ", "an MP4 or M4A")]
+)
+def test_a_compressed_file_on_standard_input_is_refused_by_what_it_is(
+    head: bytes, named: str
+) -> None:
+    with pytest.raises(UsageError, match=rf"standard input is {named} file, .+ convert it with"):
+        asyncio.run(piped(head + bytes(4_000), 4_100))
 
 
 def test_a_terminal_on_standard_input_is_refused() -> None:
