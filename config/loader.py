@@ -191,15 +191,24 @@ def _value(kind: Any, value: Any, dotted: str) -> Any:
 
 
 def _optional(kind: Any, value: Any, dotted: str) -> Any:
-    kinds = [member for member in typing.get_args(kind) if member is not type(None)]
     if value is None:
         return None
-    for member in kinds[:-1]:
+    kinds = [member for member in typing.get_args(kind) if member is not type(None)]
+    lists = [member for member in kinds if typing.get_origin(member) is tuple]
+    if isinstance(value, list | tuple):
+        kinds = lists or kinds
+    elif len(kinds) > len(lists):
+        kinds = [member for member in kinds if member not in lists]
+    refused: list[SettingsError] = []
+    for member in kinds:
         try:
             return _value(member, value, dotted)
-        except SettingsError:
-            continue
-    return _value(kinds[-1], value, dotted)
+        except SettingsError as error:
+            refused.append(error)
+    if len(refused) == 1:
+        raise refused[0]
+    said = " or ".join(_SAID[member] for member in kinds)
+    raise SettingsError(f"{dotted} ({value!r}) must be {said}, got {type(value).__name__}.")
 
 
 def _scalar(kind: Any, value: Any, dotted: str) -> Any:

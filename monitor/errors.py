@@ -6,7 +6,7 @@ MonitorError
 ├── CaptureError   3  no audio device, or it failed
 │   └── DeviceHeldError
 ├── ModelError     4  the STSER checkpoint or the recogniser's model cannot be used
-└── PublishError   5  a port is taken, or a broker address cannot be used
+└── PublishError   5  a port is taken, or a broker does not answer
 """
 
 from __future__ import annotations
@@ -48,6 +48,6 @@ class ModelError(MonitorError):
 
 
 class PublishError(MonitorError):
-    """A port is taken, or a broker address cannot be used."""
+    """A port is taken, or a broker does not answer."""
 
     exit_code = 5

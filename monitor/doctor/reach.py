@@ -10,7 +10,7 @@ from http.client import HTTPException
 from monitor.assembly import host_name
 from monitor.commands import CommandDesk
 from monitor.doctor.finding import Finding, Status, problem
-from monitor.errors import PublishError
+from monitor.errors import PublishError, UsageError
 from monitor.publish.guard import Guard, is_loopback, tls_context
 from monitor.publish.journal import Journal
 from monitor.publish.mqtt import MqttPublisher
@@ -26,7 +26,7 @@ def port(settings: MonitorSettings) -> Finding:
     try:
         Guard.of(chosen.host, chosen.token_file, chosen.allow_origins, chosen.allow_hosts)
         tls_context(chosen.tls_certificate, chosen.tls_key)
-    except PublishError as error:
+    except UsageError as error:
         return problem(
             "port",
             error,
@@ -85,6 +85,8 @@ async def broker(settings: MonitorSettings) -> Finding:
     try:
         journal = Journal(None, node, settings.journal)
         await MqttPublisher(settings.mqtt, node, (), journal, CommandDesk()).check()
+    except UsageError as error:
+        return problem("broker", error, "Correct this setting: the monitor does not start with it.")
     except PublishError as error:
         return problem(
             "broker",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from monitor.errors import PublishError
+from monitor.errors import UsageError
 
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 """Unless the address says otherwise."""
@@ -47,6 +47,8 @@ class MqttSettings:
     """False leaves the words out of all that the broker gets."""
 
     def __post_init__(self) -> None:
+        if self.url is not None:
+            address_of(self.url)
         for name in ("prefix", "ha_prefix"):
             value = getattr(self, name)
             if not value or set(value) & set("#+\x00"):
@@ -65,16 +67,16 @@ def address_of(url: str) -> SplitResult:
     """The parts of a broker's URL; error texts never show the password.
 
     Raises:
-        PublishError: It is not ``mqtt://`` or ``mqtts://`` with a host, or its port is no port.
+        ValueError: It is not ``mqtt://`` or ``mqtts://`` with a host, or its port is no port.
     """
     rule = "Write mqtt://[user:password@]host[:port], or mqtts:// for TLS."
     try:
         address = urlsplit(url)
         _ = address.port
     except ValueError:
-        raise PublishError(f"--mqtt-url: the port is not a number up to 65535. {rule}") from None
+        raise ValueError(f"mqtt.url: the port is not a number up to 65535. {rule}") from None
     if address.scheme not in PORTS or not address.hostname:
-        raise PublishError(f"--mqtt-url: not the address of a broker. {rule}")
+        raise ValueError(f"mqtt.url: not the address of a broker. {rule}")
     return address
 
 
@@ -82,13 +84,13 @@ def read_password(settings: MqttSettings, address: SplitResult) -> str | None:
     """From the file, the address or the environment, in this order.
 
     Raises:
-        PublishError: The file cannot be read.
+        UsageError: The file cannot be read.
     """
     if settings.password_file is not None:
         try:
             return settings.password_file.read_text("utf-8").strip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise PublishError(
+            raise UsageError(
                 f"mqtt.password_file ({settings.password_file}): cannot be read ({error})."
             ) from error
     if address.password:
@@ -100,13 +102,13 @@ def tls_context(settings: MqttSettings, address: SplitResult) -> ssl.SSLContext 
     """TLS for ``mqtts://``.
 
     Raises:
-        PublishError: The authority's certificate cannot be used.
+        UsageError: The authority's certificate cannot be used.
     """
     if address.scheme != "mqtts":
         return None
     try:
         return ssl.create_default_context(cafile=settings.tls_ca)
     except (OSError, ssl.SSLError) as error:
-        raise PublishError(
+        raise UsageError(
             f"mqtt.tls_ca ({settings.tls_ca}): no certificate that can be used ({error}). Name a PEM file."
         ) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from monitor.errors import PublishError
+from monitor.errors import UsageError
 
 LEAST_TOKEN: Final = 16
 """Characters of a token: fewer can be guessed."""
@@ -34,17 +34,12 @@ class Guard:
     def of(
         cls, host: str, token_file: Path | None, origins: Collection[str], hosts: Collection[str]
     ) -> Self:
-        """Read the token, and refuse an address that others can reach without one. Names have no capitals then.
+        """Read the token. Names have no capitals then.
 
         Raises:
-            PublishError: With the rule and the remedy.
+            UsageError: With the rule and the remedy.
         """
         token = None if token_file is None else _read_token(token_file)
-        if token is None and not is_loopback(host):
-            raise PublishError(
-                f"websocket.host ({host}) is not a loopback address: anyone on the network could listen in. Name a "
-                "file with a token with --ws-token-file, or use 127.0.0.1."
-            )
         return cls(
             host.lower(),
             token,
@@ -103,11 +98,22 @@ def is_loopback(host: str) -> bool:
     )
 
 
+def may_be_origin(origin: str) -> bool:
+    """Whether a browser could name a page's origin so: scheme, name and port; or ``null``, of a page from a file."""
+    try:
+        scheme, netloc, path, query, fragment = urlsplit(origin)
+    except ValueError:
+        return False
+    return origin == "null" or bool(
+        scheme and netloc and path in ("", "/") and not query + fragment
+    )
+
+
 def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
     """TLS for the port; None where there is no certificate.
 
     Raises:
-        PublishError: The files cannot be used.
+        UsageError: The files cannot be used.
     """
     if certificate is None:
         return None
@@ -116,7 +122,7 @@ def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | 
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
-        raise PublishError(
+        raise UsageError(
             f"websocket.tls_certificate ({certificate}) and tls_key ({key}) cannot be used ({error}). Name a "
             "certificate chain and its key, both PEM, the key without a password."
         ) from error
@@ -128,13 +134,13 @@ def _read_token(path: Path) -> str:
         mode = path.stat().st_mode
         token = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise PublishError(f"--ws-token-file {path}: cannot be read ({error}).") from error
+        raise UsageError(f"--ws-token-file {path}: cannot be read ({error}).") from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise PublishError(
+        raise UsageError(
             f"--ws-token-file {path}: other users may read it. Keep it to yourself: chmod 600 {path}"
         )
     if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
-        raise PublishError(
+        raise UsageError(
             f"--ws-token-file {path}: the token must be at least {LEAST_TOKEN} printable ASCII characters without "
             "spaces. Make one with: openssl rand -hex 32"
         )

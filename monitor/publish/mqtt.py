@@ -57,7 +57,7 @@ class MqttPublisher:
         desk: Takes commands.
 
     Raises:
-        PublishError: On creation, where the address is not one of a broker.
+        UsageError: On creation, where the password or the authority's certificate cannot be read.
     """
 
     def __init__(

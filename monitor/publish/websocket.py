@@ -30,7 +30,7 @@ from monitor.publish.admission import Admission
 from monitor.publish.audio_endpoint import AudioEndpoint
 from monitor.publish.connection import Client, Connection, only
 from monitor.publish.events_endpoint import EventsEndpoint
-from monitor.publish.guard import Guard, is_loopback, tls_context
+from monitor.publish.guard import Guard, is_loopback, may_be_origin, tls_context
 from monitor.publish.journal import Journal
 from monitor.publish.pages import SECURITY_HEADERS, load_pages
 from monitor.publish.wire import stream_of, to_json
@@ -90,6 +90,17 @@ class WebSocketSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"websocket.port ({self.port}) must be from 0 to 65535.")
+        if self.enabled and self.token_file is None and not is_loopback(self.host):
+            raise ValueError(
+                f"websocket.host ({self.host}) is not a loopback address: anyone on the network could listen in. "
+                "Name a file with a token with --ws-token-file, or use 127.0.0.1."
+            )
+        for origin in self.allow_origins:
+            if not may_be_origin(origin):
+                raise ValueError(
+                    f"websocket.allow_origins ({origin!r}) can be the origin of no page. Write its scheme, name and "
+                    "port, such as https://example.org or http://localhost:3000."
+                )
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("websocket.tls_certificate and websocket.tls_key go together.")
         for name in ("max_clients", "queue_events", "max_message_bytes"):
@@ -115,7 +126,8 @@ class WebSocketPublisher:
         recorder: The same.
 
     Raises:
-        PublishError: On entry, where the address cannot be listened on, or a token or certificate cannot be used.
+        PublishError: On entry, where the address cannot be listened on.
+        UsageError: The same, where a token or certificate cannot be used.
     """
 
     def __init__(
@@ -192,10 +204,12 @@ class WebSocketPublisher:
                 server_header=None,
                 logger=_connections,
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a name such as "a..b"
+            said = getattr(error, "strerror", None) or str(error)
+            _, _, reason = said.rpartition("): ")  # before it, asyncio says the address again
             raise PublishError(
-                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}). "
-                "Choose another with --ws-port, or 0 for a free one."
+                f"cannot listen on {settings.host}:{settings.port} ({reason}). Choose another with --ws-port, 0 for a "
+                "free one, or do without: --no-ws."
             ) from error
         for listening in self._server.sockets:  # connections have it from there
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SYSTEM_BUFFER_BYTES)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from config.loader import build
 from monitor.doctor.finding import Finding, Status, exit_code, page
 from monitor.doctor.kept import journal
 from monitor.doctor.microphones import judged
-from monitor.doctor.reach import port
+from monitor.doctor.reach import broker, port
 from monitor.events import Samples
 from monitor.publish.journal import Journal, JournalSettings, journal_path
 from monitor.settings import MonitorSettings
@@ -159,23 +160,20 @@ def port_of(**changed: Any) -> Finding:
     return port(replace(settings, websocket=replace(settings.websocket, **{"port": 0} | changed)))
 
 
-def test_a_port_that_others_reach_is_a_problem_without_a_token(token: Path) -> None:
-    refused = port_of(host="0.0.0.0")
-    assert (refused.status, refused.exit_code) == (Status.PROBLEM, 5)
-    assert "--ws-token-file" in refused.text
+def test_a_port_that_others_reach_is_fine_with_a_token(token: Path) -> None:
     assert port_of(host="0.0.0.0", token_file=token).status is Status.OK
 
 
 def test_a_token_that_others_may_read_is_a_problem(token: Path) -> None:
     token.chmod(0o644)
     refused = port_of(token_file=token)
-    assert refused.exit_code == 5
+    assert (refused.status, refused.exit_code) == (Status.PROBLEM, 2)
     assert "chmod 600" in refused.text
 
 
 def test_a_certificate_that_is_none_is_a_problem(token: Path) -> None:
     refused = port_of(tls_certificate=token, tls_key=token)
-    assert refused.exit_code == 5
+    assert refused.exit_code == 2
     assert "websocket.tls_certificate" in refused.text
 
 
@@ -293,3 +291,13 @@ def test_notes_alone_leave_the_monitor_usable() -> None:
     findings += [Finding("d", Status.PROBLEM, "worse", "mend it", 3)]
     assert exit_code(findings) == 5
     assert "2 problems to solve first" in page(findings)
+
+
+def test_setting_of_the_broker_that_cannot_be_used_has_the_code_of_a_setting(
+    tmp_path: Path,
+) -> None:
+    given = {"mqtt.url": "mqtt://host", "mqtt.password_file": tmp_path / "missing"}
+    finding = asyncio.run(broker(build(MonitorSettings, overrides=given)))
+    assert (finding.part, finding.exit_code) == ("broker", 2)
+    assert "mqtt.password_file" in finding.text
+    assert "Correct this setting" in finding.remedy

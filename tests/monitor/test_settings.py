@@ -62,6 +62,10 @@ def test_every_setting_is_listed_and_no_other() -> None:
             r"journal\.path \('~no-such-user/x'\) names a user who has no",
         ),
         ({"adaptation.state_file": "~no-such-user/x"}, r"adaptation\.state_file .* no home"),
+        ({"mqtt.url": "localhost"}, r"mqtt\.url: not the address of a broker"),
+        ({"capture.device": 0.5}, r"device \(0\.5\) must be a whole number or text in quotes"),
+        ({"capture.device": [0.5]}, r"device\[0\] \(0\.5\) must be a whole number or text"),
+        ({"stream": 5}, r"stream \(5\) must be text in quotes, got int"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_by_its_dotted_name(
@@ -69,6 +73,13 @@ def test_a_value_out_of_bounds_is_refused_by_its_dotted_name(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         build(MonitorSettings, overrides=overrides)
+
+
+def test_setting_of_the_broker_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('[mqtt]\nurl = "localhost"\n', "utf-8")
+    with pytest.raises(SettingsError, match=r"settings\.toml:2: mqtt\.url: .*Write mqtt://"):
+        load(path, MonitorSettings)
 
 
 def test_the_digest_follows_the_settings_but_never_the_password() -> None:

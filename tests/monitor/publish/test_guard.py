@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from monitor.commands import Command, CommandDesk
-from monitor.errors import PublishError
+from monitor.errors import UsageError
 from monitor.publish.admission import MOST_WAITING
 from monitor.publish.guard import Guard
 from monitor.publish.websocket import WebSocketSettings
@@ -238,9 +238,27 @@ def test_token_file_that_is_no_secret_is_refused_with_the_remedy(
     if content is not None:
         path.write_text(content)
         path.chmod(mode)
-    with pytest.raises(PublishError, match=told) as refused:
+    with pytest.raises(UsageError, match=told) as refused:
         Guard.of("127.0.0.1", path, (), ())
     assert content is None or content not in str(refused.value)
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://example.org", "http://localhost:3000", "https://example.org/", "null", "app://one"],
+)
+def test_what_a_browser_may_send_as_an_origin_may_be_allowed(origin: str) -> None:
+    assert WebSocketSettings(allow_origins=(origin,)).allow_origins == (origin,)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["", "foo", "*", "example.org", "https://", "https://a/page", "https://a?b", "http://["],
+)
+def test_what_is_no_origin_of_any_page_is_refused(origin: str) -> None:
+    with pytest.raises(ValueError, match=r"websocket\.allow_origins .*such as https://"):
+        WebSocketSettings(allow_origins=("https://example.org", origin))
 
 
 @pytest.mark.parametrize(
@@ -316,7 +334,7 @@ def test_certificate_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path
         async with on_port(settings, in_memory()):
             pass
 
-    with pytest.raises(PublishError, match=r"no\.pem.*both PEM"):
+    with pytest.raises(UsageError, match=r"no\.pem.*both PEM"):
         asyncio.run(main())
 
 

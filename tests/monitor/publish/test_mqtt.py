@@ -16,7 +16,7 @@ import aiomqtt
 import pytest
 
 from monitor.commands import Command, CommandDesk, Mark, Reset
-from monitor.errors import PublishError
+from monitor.errors import UsageError
 from monitor.events import DeviceMuted, StateChanged
 from monitor.ports import BrokerHealth
 from monitor.publish.broker import MqttSettings
@@ -428,7 +428,7 @@ def test_password_comes_from_a_file_or_the_environment_and_not_from_the_process_
     (tmp_path / "password").write_text("from a file\n")
     settings = {"username": "robot", "password_file": tmp_path / "password"}
     assert publisher_to("mqtt://host", in_memory(), **settings)._password == "from a file"
-    with pytest.raises(PublishError, match=r"mqtt\.password_file .*missing"):
+    with pytest.raises(UsageError, match=r"mqtt\.password_file .*missing"):
         publisher_to("mqtt://host", in_memory(), password_file=tmp_path / "missing")
 
 
@@ -450,12 +450,12 @@ def test_monitor_ends_in_time_without_a_broker_and_says_what_was_not_delivered(
     ["", "localhost", "http://localhost", "mqtt://", "mqtt://host:port", "mqtt://host:70000"],
 )
 def test_address_of_no_broker_is_refused_with_the_rule(url: str) -> None:
-    with pytest.raises(PublishError, match=r"--mqtt-url: .*Write mqtt://"):
+    with pytest.raises(ValueError, match=r"mqtt\.url: .*Write mqtt://"):
         publisher_to(url, in_memory())
 
 
 def test_password_is_in_no_error_text() -> None:
-    with pytest.raises(PublishError) as refused:
+    with pytest.raises(ValueError, match=r"mqtt\.url: ") as refused:
         publisher_to("mqtt://user:secret@host:port", in_memory())
     assert "secret" not in str(refused.value)
 

@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -554,11 +555,21 @@ def test_name_re_bound_to_this_machine_is_refused(path: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_address_that_others_can_reach_is_refused_with_the_remedy(host: str) -> None:
+    with pytest.raises(ValueError, match=r"not a loopback address.*--ws-token-file"):
+        WebSocketSettings(host=host)
+    WebSocketSettings(host=host, enabled=False)
+
+
+def test_host_that_is_no_name_is_refused_in_one_line(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef")
+    token.chmod(0o600)
+
     async def main() -> None:
-        async with on_port(WebSocketSettings(host=host), in_memory()):
+        async with on_port(WebSocketSettings(host="a..b", token_file=token), in_memory()):
             pass
 
-    with pytest.raises(PublishError, match=r"not a loopback address.*--ws-token-file"):
+    with pytest.raises(PublishError, match=r"cannot listen on a\.\.b:8765 \(encoding .*--no-ws"):
         asyncio.run(main())
 
 
