@@ -62,6 +62,8 @@ class Assembly:
     websocket: WebSocketPublisher | None
     notice: str
     """A line for whoever started it."""
+    offline: bool
+    """Files are read as fast as it goes: it will be over before anybody opens a page."""
 
 
 def choose_sources(
@@ -235,7 +237,7 @@ def assemble(
         recorder=workshop.recorder,
         preload=workshop.preload,
     )
-    return Assembly(pipeline, streams, websocket, workshop.notice)
+    return Assembly(pipeline, streams, websocket, workshop.notice, offline)
 
 
 class Workshop:

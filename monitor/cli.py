@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import config
 from config.loader import SettingsError, build, load
 from monitor.errors import ModelError, MonitorError, OutOfMemoryError, UsageError
-from monitor.logs import configure_logging
+from monitor.logs import LogFormat, configure_logging
 from monitor.memory import MemoryWatch, ran_out
 from monitor.service import Service
 from monitor.settings import MOVED, MonitorSettings
@@ -29,7 +30,8 @@ logger = logging.getLogger(__name__)
 
 EPILOG = """\
 Standard output carries events only; everything else goes to standard error.
-Exit codes: 0 orderly, 1 memory limit, 2 usage, settings or input file, 3 audio device, 4 model, 5 broker or port.
+Exit codes: 0 orderly, 1 memory limit, 2 usage, settings or input file, 3 audio device, 4 model,
+5 port (for --doctor, the broker, too), 130 broken off (a second Ctrl-C, or one during --doctor).
 """
 
 NO_MEMORY = (
@@ -164,7 +166,9 @@ def _add_model_flags(group: argparse._ArgumentGroup) -> None:
 
 def _add_output_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--events", metavar="FILE|-", help="where events are written (default: standard output)"
+        "--events",
+        metavar="FILE|-",
+        help="where events are written; a file is appended to (default: standard output)",
     )
     group.add_argument(
         "--format",
@@ -255,9 +259,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "print_config" in flags:
         sys.stdout.write((resources.files(config) / "monitor.toml").read_text("utf-8"))
         return 0
+    log_format: LogFormat = flags.log_format if "log_format" in flags else "text"
+    configure_logging(log_format)
     try:
         settings = settings_from(flags)
-        configure_logging(settings.log_format)
+        log_format = settings.log_format
+        configure_logging(log_format)
         if "list_devices" in flags:
             return _list_devices()
         if "doctor" in flags:
@@ -268,12 +275,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:
         if ran_out(error):
-            sys.stderr.write(f"stser-monitor: {NO_MEMORY}\n")
+            _tell(NO_MEMORY, log_format)
             return OutOfMemoryError.exit_code
         if isinstance(error, MonitorError | CheckpointError):
-            sys.stderr.write(f"stser-monitor: {error}\n")
+            _tell(str(error), log_format)
             return getattr(error, "exit_code", ModelError.exit_code)
         raise
+    finally:
+        gc.unfreeze()  # or a resampler that was frozen is never freed, which nanobind reports at the exit
+
+
+def _tell(text: str, log_format: LogFormat) -> None:
+    """Why the program ends: a line for people, or one in the shape of the others for programs."""
+    if log_format == "json":
+        logger.error("%s", text)
+    else:
+        sys.stderr.write(f"stser-monitor: {text}\n")
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """A signal after all is loaded and before anything is heard."""
+    sys.exit(0)
 
 
 def leave_what_is_loaded() -> None:
@@ -308,6 +330,9 @@ def _list_devices() -> int:
 
 
 def _examine(settings: MonitorSettings) -> int:
+    # What is broken off has found nothing out, so it must not end with 0.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     from monitor.doctor.examination import examine
     from monitor.doctor.finding import as_json, exit_code, page
 
@@ -322,6 +347,8 @@ def _examine(settings: MonitorSettings) -> int:
 async def _run(settings: MonitorSettings, flags: argparse.Namespace) -> int:
     from monitor.assembly import assemble
 
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)  # by an exception: half a model that was fetched is removed
     parts = assemble(
         settings,
         audio=getattr(flags, "input", ()),
@@ -346,7 +373,7 @@ async def _run(settings: MonitorSettings, flags: argparse.Namespace) -> int:
             logger.info("%s", parts.notice)
         if settings.record.folder is not None:
             logger.info("Recording: what is heard is kept in %s.", settings.record.folder)
-        if parts.websocket is not None:
+        if parts.websocket is not None and (not parts.offline or settings.websocket.port == 0):
             logger.info("Dashboard: %s", parts.websocket.url)
         heard = ", ".join(stream.health.device for stream in parts.streams) or "clients only"
         logger.info("Listening to %s. Ctrl-C ends.", heard)

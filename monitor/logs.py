@@ -8,6 +8,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Literal
 
+LogFormat = Literal["text", "json"]
+
 
 class _JsonLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
@@ -22,7 +24,7 @@ class _JsonLine(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def configure_logging(shape: Literal["text", "json"]) -> None:
+def configure_logging(shape: LogFormat) -> None:
     """Send the monitor's log lines to standard error; other libraries from warnings on."""
     output = logging.StreamHandler(sys.stderr)
     output.setFormatter(_JsonLine() if shape == "json" else logging.Formatter("%(message)s"))

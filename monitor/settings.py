@@ -16,6 +16,7 @@ from monitor.asr import AsrSettings
 from monitor.capture import CaptureSettings
 from monitor.heard_voice import AdaptationSettings
 from monitor.incoming import AudioSettings
+from monitor.logs import LogFormat
 from monitor.memory import MemorySettings
 from monitor.provisional import ProvisionalSettings
 from monitor.publish.broker import MqttSettings
@@ -83,7 +84,7 @@ class MonitorSettings:
     transcript: bool = True
     """False leaves the recognised words out of every event and the journal; they still inform the verdict. To
     leave them out of one channel only: output.transcript, websocket.transcript, mqtt.transcript."""
-    log_format: Literal["text", "json"] = "text"
+    log_format: LogFormat = "text"
     """Shape of the log lines on standard error."""
     capture: CaptureSettings = field(default_factory=CaptureSettings)
     vad: VadSettings = field(default_factory=VadSettings)

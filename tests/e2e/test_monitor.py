@@ -25,6 +25,7 @@ from tests.support.monitor_process import (
     run_monitor,
     running_monitor,
 )
+from tests.support.processes import free_port
 from tests.support.speech import SAMPLE_RATE_HZ, silence, spoken, write_wav
 from tests.support.virtual_microphone import VirtualMicrophone
 
@@ -356,7 +357,8 @@ def folder(tmp_path: Path) -> Path:
         (["--input", "whole.wav", "--model", "."], 4, "manifest"),
         (["--input", "whole.wav", "--vosk-model", "/nowhere"], 4, "/nowhere"),
         (["--input", "whole.wav", "--vosk-model", "."], 4, "am/final.mdl"),
-        (["--input", "whole.wav", "--mqtt-url", "ftp://host"], 5, "--mqtt-url"),
+        (["--input", "whole.wav", "--mqtt-url", "ftp://host"], 2, "mqtt.url"),
+        (["--input", "whole.wav", "--allow-origin", "foo"], 2, "foo"),
     ],
 )
 def test_what_cannot_be_used_gives_one_clear_line_and_its_exit_code(
@@ -378,5 +380,91 @@ def test_port_that_is_taken_is_named(talk: Path) -> None:
         port = str(other.getsockname()[1])
         finished = run_monitor("--input", talk, "--ws-port", port)
     assert finished.code == 5
-    assert port in finished.log
+    assert finished.log.count(port) == 1
+    assert "already in use" in finished.log
+    assert "--no-ws" in finished.log
     assert "Traceback" not in finished.log
+
+
+def test_page_of_a_recording_at_full_speed_is_not_offered_unless_its_port_was_left_open(
+    talk: Path,
+) -> None:
+    flags = ["--input", talk, "--no-asr", "--ws-port"]
+    chosen, left_open = run_monitor(*flags, str(free_port())), run_monitor(*flags, "0")
+    assert (chosen.code, left_open.code) == (0, 0)
+    assert "http://" not in chosen.log
+    assert "Dashboard: http://" in left_open.log
+
+
+def test_recording_of_another_rate_leaves_nothing_but_log_lines_on_standard_error(
+    tmp_path: Path,
+) -> None:
+    samples = soxr.resample(spoken("leave me alone"), SAMPLE_RATE_HZ, 22_050)
+    soundfile.write(tmp_path / "talk.wav", samples, 22_050)
+    flags = ["--no-ws", "--no-asr", "--log-format", "json"]
+    finished = run_monitor("--input", tmp_path / "talk.wav", *flags)
+    assert finished.code == 0
+    assert [json.loads(line)["level"] for line in finished.log.splitlines()] == ["info", "info"]
+
+
+@pytest.mark.parametrize("flags", [["--input", "missing.wav"], ["--silence-ms", "-5"]])
+def test_reason_for_an_end_has_the_shape_of_the_other_log_lines(flags: list[str]) -> None:
+    finished = run_monitor("--no-ws", "--log-format", "json", *flags)
+    assert finished.code == 2
+    (line,) = map(json.loads, finished.log.splitlines())
+    assert (line["level"], line["logger"]) == ("error", "monitor.cli")
+    assert flags[1] in line["message"]
+
+
+# --- signals before anything is heard ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["monitor.errors", "numpy", "soxr", "onnxruntime.capi"])
+def test_signal_while_modules_are_loaded_ends_the_program_in_order(
+    talk: Path, module: str, number: signal.Signals
+) -> None:
+    async def main() -> tuple[int, str]:
+        told = {"PYTHONPROFILEIMPORTTIME": "1"}
+        async with running_monitor("--input", talk, "--no-ws", environment=told) as monitor:
+            await monitor.wait_for_log(rf"\| +{module}\n")
+            return await monitor.end(number), monitor.log
+
+    code, log = asyncio.run(main())
+    assert code == 0
+    assert "Traceback" not in log
+    assert "Listening" not in log
+
+
+def test_signal_while_a_model_is_fetched_leaves_nothing_of_it(talk: Path, tmp_path: Path) -> None:
+    async def serve_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(300_000))
+        await reader.read()  # until the other side goes away
+        writer.close()
+
+    async def main() -> tuple[int, str]:
+        async with await asyncio.start_server(serve_half, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            config = tmp_path / "settings.toml"
+            config.write_text(f'[asr]\nmodel = "vosk-model-none"\nmodels_url = "{url}"\n')
+            flags = ["--config", config, "--input", talk, "--no-ws"]
+            home = {"HOME": str(tmp_path)}
+            async with running_monitor(*flags, environment=home) as monitor:
+                await monitor.wait_for_log("0 of 1 MB")
+                return await monitor.end(), monitor.log
+
+    code, log = asyncio.run(main())
+    assert code == 0
+    assert len(log.splitlines()) == 2, log
+    assert not list((tmp_path / ".cache" / "vosk").iterdir())
+
+
+def test_examination_that_is_broken_off_does_not_end_as_if_all_were_well() -> None:
+    async def main() -> int:
+        told = {"PYTHONPROFILEIMPORTTIME": "1"}
+        async with running_monitor("--doctor", "--no-ws", environment=told) as monitor:
+            await monitor.wait_for_log(r"\| +monitor\.doctor\.examination\n")
+            return await monitor.end()
+
+    assert asyncio.run(main()) == 130
