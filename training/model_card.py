@@ -97,7 +97,8 @@ _FIGURES = """\
 ## Figures
 
 Mean recall over the four classes (UA, chance .25), for speech on speakers never heard in training (who act the same few
-sentences as others of their corpus), for text on sentences never read.
+sentences as others of their corpus), for text on the corpora's own test sentences, of which the short ones often are
+in the training part, too (docs/results/words.md has figures without them).
 """
 _LIMITS = """\
 ## Limits
