@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stser_core.adaptation import AdaptationSettings, LogMelStatistics
 from stser_core.checkpoint import (
     FORMAT,
+    MANIFEST,
     TOKENIZER,
     WEIGHTS,
     Description,
@@ -60,7 +61,7 @@ def save_checkpoint(
     """Write a checkpoint, or nothing at all.
 
     Args:
-        directory: Folder to make, or to replace.
+        directory: Folder to make, or checkpoint to replace.
         model: The trained networks; left as they are. What is written is
             :func:`~stser_core.tensors.rounded` of them.
         name: Name of the weights, such as ``stser-open``.
@@ -77,9 +78,10 @@ def save_checkpoint(
         The manifest, as read back.
 
     Raises:
-        CheckpointError: If ONNX Runtime and PyTorch disagree by more than :data:`TOLERANCE`, or a
-            part does not fit the others.
+        CheckpointError: If ONNX Runtime and PyTorch disagree by more than :data:`TOLERANCE`, a part
+            does not fit the others, or the folder holds something that is no checkpoint.
     """
+    check_replaceable(directory)
     description = Description(
         format=FORMAT,
         name=name,
@@ -108,6 +110,23 @@ def save_checkpoint(
             directory.rename(Path(scratch) / "replaced")
         draft.rename(directory)
     return read_manifest(directory)
+
+
+def check_replaceable(directory: Path) -> None:
+    """Stop where a checkpoint written there would take the place of something else.
+
+    Raises:
+        CheckpointError: There is a file, or a folder that holds something that is no checkpoint.
+    """
+    place = next(path for path in (directory, *directory.parents) if path.exists())
+    if not place.is_dir():
+        raise CheckpointError(
+            f"{place}: a file, where a folder is needed. Name a new folder, or remove it."
+        )
+    if place == directory and any(place.iterdir()) and not (place / MANIFEST).is_file():
+        raise CheckpointError(
+            f"{place}: holds something that is no checkpoint. Name a new folder, or remove it."
+        )
 
 
 def check_parity(engine: Engine, reference: Engine, description: Description) -> float:

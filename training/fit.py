@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stser_core.adaptation import LogMelStatistics
 from stser_core.checkpoint import TOKENIZER, Manifest, read_manifest
-from stser_core.export import save_checkpoint
+from stser_core.export import check_replaceable, save_checkpoint
 from stser_core.fusion import StserModel
 from stser_core.tensors import load_model, rounded
 from training.calibrate import temperature
@@ -191,7 +191,7 @@ def fit(
 
     Args:
         root: Folder of the corpora.
-        out: Folder of the new checkpoint.
+        out: Folder of the new checkpoint, or of one to replace.
         cache: Folder for log-mel.
         encoder: What the tmodel starts from; gives its sizes and word pieces.
         settings: All of them.
@@ -204,8 +204,10 @@ def fit(
     Raises:
         CorpusError: A corpus is missing or damaged.
         TrainingError: The opinions are of other sentences, or the hearing of other utterances.
-        CheckpointError: The checkpoint would not be sound; nothing is written.
+        CheckpointError: The checkpoint would not be sound, or ``out`` holds something else; nothing is
+            written.
     """
+    check_replaceable(out)
     known = {} if strangers is None else read_temperatures(strangers)
     text = read_text(root, settings, encoder.tokenizer())
     believed = None if opinions is None else read_opinions(opinions, text.data)

@@ -37,6 +37,31 @@ def test_fit_writes_a_checkpoint_that_judges_voice_and_words(checkpoint: Path) -
     assert all(verdict.classifiers.values())
 
 
+def test_fit_replaces_a_checkpoint_and_nothing_else(
+    checkpoint: Path, root: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fitted(out: Path) -> int:
+        arguments = ["--config", tiny, "--root", root, "--cache", tmp_path / "cache", "--out", out]
+        taken = ["--text-from", checkpoint, "--speech-from", checkpoint]
+        return main(["fit", *map(str, arguments + taken)])
+
+    results = tmp_path / "results" / "crossval.json"
+    results.parent.mkdir()
+    results.write_text("{}", "utf-8")
+    for out, reason in (
+        (results.parent, f"{results.parent}: holds something that is no checkpoint."),
+        (results, f"{results}: a file, where a folder is needed."),
+        (results / "new", f"{results}: a file, where a folder is needed."),
+    ):
+        assert fitted(out) == 2
+        assert reason in capsys.readouterr().err
+        assert results.read_text("utf-8") == "{}"
+    assert not (tmp_path / "cache").exists(), "it was refused before anything was computed"
+    (tmp_path / "new").mkdir()
+    assert fitted(tmp_path / "new") == 0
+    assert fitted(tmp_path / "new") == 0
+
+
 def test_the_manifest_says_how_the_bimodal_branch_was_paired(checkpoint: Path) -> None:
     notes = Stser.load(checkpoint).notes
     assert "matched by label" in str(notes["pairing"])
