@@ -9,7 +9,6 @@ is trained on. On IEMOCAP all of them are tested on the paper's folds by session
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -27,6 +26,7 @@ from training.front_end import load_audio
 from training.metrics import confusion, unweighted_accuracy, weighted_accuracy
 from training.settings import OpenSettings
 from training.utterance import Utterance
+from training.whole_file import written_whole
 
 SESSION_BASELINES: Final = (
     "eGeMAPS + SVM",
@@ -178,10 +178,8 @@ def _egemaps(utterances: Sequence[Utterance], cache: Path) -> NDArray[np.float64
                 smile.process_signal(load_audio(utterance.audio, 16_000), 16_000).to_numpy()[0]
             )
     features = np.nan_to_num(np.stack(rows).astype(np.float64))
-    cache.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{os.getpid()}.{path.name}")  # a kill leaves no half of the file
-    np.save(draft, features)
-    os.replace(draft, path)
+    with written_whole(path) as draft:
+        np.save(draft, features)
     return features
 
 

@@ -18,6 +18,7 @@ from training.flags import PAPER_SETTINGS, SETTINGS, parser
 from training.recogniser.cli import run as run_recogniser
 from training.settings import OpenSettings, PaperSettings
 from training.utterance import Utterance
+from training.whole_file import write_whole
 
 if TYPE_CHECKING:
     from training.voice_teacher import VoiceTeacher
@@ -169,9 +170,8 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
 
         checkpoint = flags.checkpoint or DEFAULT_CHECKPOINT
         figures = crossval(flags.root, flags.cache, checkpoint, out, settings, _teacher(flags))
-    out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(figures, indent=1)
-    (out / f"{flags.command}.json").write_text(text + "\n", "utf-8")
+    write_whole(out / f"{flags.command}.json", text + "\n")
     sys.stdout.write(text + "\n")
     return 0
 
@@ -192,8 +192,7 @@ def _evaluate(flags: argparse.Namespace) -> int:
     utterances, _ = _with_words(flags, utterances, flags.min_transcript_confidence)
     judged = evaluate(utterances, Stser.load(flags.checkpoint), adaptation=flags.adaptation)
     sys.stdout.write(report(figures(judged)))
-    flags.out.parent.mkdir(parents=True, exist_ok=True)
-    flags.out.write_text(predictions(judged, flags.root), "utf-8")
+    write_whole(flags.out, predictions(judged, flags.root))
     sys.stderr.write(f"Predictions: {flags.out}\n")
     return 0
 
@@ -238,7 +237,7 @@ def _recognised(flags: argparse.Namespace, settings: OpenSettings) -> int:
     else:
         encoder = TextEncoder.of_checkpoint(DEFAULT_CHECKPOINT)
         text = count_confusions(flags.root, VoskModel(folder), encoder, flags.each, settings)
-    flags.out.write_text(text, "utf-8")
+    write_whole(flags.out, text)
     return 0
 
 
@@ -251,9 +250,9 @@ def _tables(flags: argparse.Namespace) -> int:
     manifest = read_manifest(DEFAULT_CHECKPOINT)
     name = f"{manifest.description.name} {manifest.description.version}"
     results = Results.read(flags.results, name, manifest.notes)
-    (flags.docs / "results" / "training.md").write_text(tables(results), "utf-8")
+    write_whole(flags.docs / "results" / "training.md", tables(results))
     draw(results, flags.docs / "images" / "model")
     card = model_card(results, manifest.description)
-    (flags.docs / "model-card.md").write_text(card, "utf-8")
-    (manifest.directory / COPY).write_text(shipped(card), "utf-8")
+    write_whole(flags.docs / "model-card.md", card)
+    write_whole(manifest.directory / COPY, shipped(card))
     return 0

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_model as load_into
 from safetensors.torch import save_model
 from torch import nn
@@ -39,18 +40,28 @@ from training.held_out import (
     of_strangers,
     of_validation,
     pair_figures,
+    read_by,
     speech_figures,
     speech_reliability,
     stranger_temperatures,
 )
 from training.loop import score_speech, score_text
-from training.open_corpora import TextSplit, generator, read_speech, read_text
+from training.open_corpora import (
+    TextSplit,
+    generator,
+    noise_files,
+    read_speech,
+    read_text,
+    text_files,
+)
+from training.run_record import begin, describe_corpus, digest_of
 from training.settings import OpenSettings
 from training.speech_data import SpeechData
 from training.text_data import TextData
 from training.text_encoder import TextEncoder
 from training.unlike import unlike_figures
 from training.voice_teacher import Taught, VoiceTeacher
+from training.whole_file import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +84,7 @@ def crossval(
     Args:
         root: Folder of the corpora.
         cache: Folder for log-mel.
-        checkpoint: Gives the text branch; read when the speech branches are trained.
+        checkpoint: Gives the text branch of the pairs; with another one they are judged anew.
         out: Folder for each fold's weights and figures; a run that was killed goes on there.
         settings: As for ``fit``.
         teacher: Of the speech branches.
@@ -81,6 +92,10 @@ def crossval(
     Returns:
         ``speech``: as :func:`~training.held_out.speech_figures`. ``reliability`` and ``pairs``
         likewise.
+
+    Raises:
+        CorpusError: A corpus is missing or damaged.
+        TrainingError: ``out`` holds another run, or what the teacher left cannot be used.
     """
     speech = read_speech(root, settings, cache)
     runs = crossval_runs(speech, settings)
@@ -111,6 +126,20 @@ def left_out(
     }
 
 
+def _decided_by(
+    speech: SpeechData, root: Path, settings: OpenSettings, teacher: VoiceTeacher
+) -> dict[str, Any]:
+    """All that the models of a run depend on, but the checkpoint, which the files of pairs name."""
+    elsewhere = ("name", "version", "pretraining", "distil")
+    return {
+        "settings": {k: v for k, v in dataclasses.asdict(settings).items() if k not in elsewhere},
+        "corpus": describe_corpus(speech.utterances, root),
+        "noise": digest_of(noise_files(root)),
+        "text": digest_of(text_files(root, settings)),
+        "teacher": teacher.digests(),
+    }
+
+
 def _run_all(
     runs: Sequence[Run],
     speech: SpeechData,
@@ -122,6 +151,7 @@ def _run_all(
 ) -> None:
     left = [run for run in runs if not _speech_is_done(run, out)]
     taught = teacher.taught(speech, settings) if left else Taught()
+    begin(out, _decided_by(speech, root, settings, teacher))
     for run in left:
         run_speech(run, speech, root, out, teacher, taught)
     text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
@@ -164,11 +194,10 @@ def of_checkpoint(
     text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
     manifest = read_manifest(checkpoint)
     model, prior = load_model(manifest), manifest.description.prior.statistics()
-    out.mkdir(parents=True, exist_ok=True)
     apart = training_only(speech.utterances, settings.validation_share, settings.seed)
     run = Run("checkpoint", dataclasses.replace(apart, test=apart.validation), settings)
     score_run(model, prior, run, speech, out)
-    score_pairs(model, prior, run, speech, text, out)
+    score_pairs(model, prior, run, speech, text, out, manifest.digest)
     described = manifest.description
     shipped = described.temperatures
     scales = {
@@ -227,17 +256,14 @@ def run_speech(
     Raises:
         TrainingError: What the teacher left cannot be used.
     """
-    out.mkdir(parents=True, exist_ok=True)
     if _speech_is_done(run, out):
         return
     torch.manual_seed(run.settings.seed)
     model = StserModel(run.settings.sizes)
     teacher.start(model.smodel)
     prior = fit_speech(model, speech, run.fold, root, run.settings, taught)
-    save_model(
-        nn.ModuleList([model.smodel, model.speech]),
-        str((out / run.name).with_suffix(".safetensors")),
-    )
+    with written_whole((out / run.name).with_suffix(".safetensors")) as draft:
+        save_model(nn.ModuleList([model.smodel, model.speech]), str(draft))
     score_run(model, prior, run, speech, out)
     scales = of_validation([run], speech, out)
     logger.info("%s: %s", run.name, speech_figures([run], scales, speech, out))
@@ -258,25 +284,31 @@ def score_run(
         seed = run.settings.seed
         return score_speech(model, speech, indices, prior, heard=heard, seed=seed, mood=mood).logits
 
-    np.savez(
-        (out / run.name).with_suffix(".npz"),
-        validation=said(run.fold.validation, HEARD_IN_VALIDATION),
-        test=np.stack([said(run.fold.test, heard) for heard in HEARD]),
-        moods=np.stack([said(run.fold.test, MOOD_HEARD, mood) for mood in MOODS]),
-    )
+    kept = {
+        "validation": said(run.fold.validation, HEARD_IN_VALIDATION),
+        "test": np.stack([said(run.fold.test, heard) for heard in HEARD]),
+        "moods": np.stack([said(run.fold.test, MOOD_HEARD, mood) for mood in MOODS]),
+    }
+    with written_whole((out / run.name).with_suffix(".npz")) as draft:
+        np.savez(draft, allow_pickle=False, **kept)
 
 
 def load_speech(run: Run, out: Path) -> StserModel:
     """A model whose speech branch is that of a run; the rest is random.
 
     Raises:
-        TrainingError: The run is not done.
+        TrainingError: The run is not done, or its file is damaged.
     """
     model = StserModel(run.settings.sizes)
     path = (out / run.name).with_suffix(".safetensors")
     if not path.is_file():
         raise TrainingError(f"{path}: not there. Run stser-train crossval --out {out} first.")
-    load_into(nn.ModuleList([model.smodel, model.speech]), path)
+    try:
+        load_into(nn.ModuleList([model.smodel, model.speech]), path)
+    except SafetensorError as error:
+        raise TrainingError(
+            f"{path}: cannot be read ({error}). Remove it and {run.name}.npz, and run again."
+        ) from error
     return model.eval()
 
 
@@ -296,16 +328,18 @@ def run_pairs(run: Run, speech: SpeechData, text: TextSplit, checkpoint: Path, o
 
     ``pairs-NAME.npz`` holds, for ``validation`` and ``test``, labels and the logits of speech, text
     and bimodal classifier ``(3, pairs, classes)``: each utterance of the side's speakers with a
-    sentence of the same label that is on that side of the text.
+    sentence of the same label that is on that side of the text. ``checkpoint`` is the digest of the one
+    whose text branch that was; with another one all is done again.
     """
-    if (out / f"pairs-{run.name}.npz").is_file():
+    manifest = read_manifest(checkpoint)
+    if read_by(run, out) == manifest.digest:
         return
-    model = with_speech(load_model(read_manifest(checkpoint)), run, out)
+    model = with_speech(load_model(manifest), run, out)
     prior = speech.prior(run.fold.train)
     torch.manual_seed(run.settings.seed)
     model.bimodal = StserModel(model.settings).bimodal
     fit_bimodal(model, speech, run.fold, prior, text, run.settings)
-    score_pairs(model, prior, run, speech, text, out)
+    score_pairs(model, prior, run, speech, text, out, manifest.digest)
 
 
 def score_pairs(
@@ -315,13 +349,14 @@ def score_pairs(
     speech: SpeechData,
     text: TextSplit,
     out: Path,
+    checkpoint: str,
 ) -> None:
     """Keep what all three classifiers say of a run's pairs, as :func:`run_pairs` does."""
     sides: dict[str, tuple[Sequence[int], TextData, NDArray[np.int64]]] = {
         "validation": (run.fold.validation, text.data, np.array(text.validation)),
         "test": (run.fold.test, text.tests[PAIR_TEST], np.arange(len(text.tests[PAIR_TEST]))),
     }
-    kept: dict[str, NDArray[Any]] = {}
+    kept: dict[str, NDArray[Any]] = {"checkpoint": np.array(checkpoint)}
     for side, (utterances, data, readable) in sides.items():
         heard = score_speech(
             model, speech, utterances, prior, heard=HEARD_BY_PAIRS, seed=run.settings.seed
@@ -337,4 +372,5 @@ def score_pairs(
             ).numpy()
         kept[side] = np.stack([heard.logits, read.logits[place], fused])
         kept[f"{side} labels"] = labels
-    np.savez(out / f"pairs-{run.name}.npz", allow_pickle=False, **kept)
+    with written_whole(out / f"pairs-{run.name}.npz") as draft:
+        np.savez(draft, allow_pickle=False, **kept)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from stser_core.features import LogMel, LogMelSettings, log_mel
 from training.channels import CLEAN, Channel
 from training.errors import CorpusError
 from training.utterance import Utterance
+from training.whole_file import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -128,8 +128,6 @@ def extract(
             )
         blocks.append(frames.astype(np.float16))
     mels = LogMels(np.concatenate(blocks), np.cumsum([len(block) for block in blocks]))
-    cache.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{os.getpid()}.{path.name}")  # a kill leaves no half of the file
-    np.savez(draft, frames=mels.frames, ends=mels.ends)
-    os.replace(draft, path)
+    with written_whole(path) as draft:
+        np.savez(draft, frames=mels.frames, ends=mels.ends)
     return mels

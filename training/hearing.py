@@ -14,14 +14,15 @@ from safetensors.numpy import save_file
 
 from training.errors import TrainingError
 from training.utterance import Utterance
+from training.whole_file import written_whole
 
 _DIGEST: Final = "utterances"
 
 
 def write_hearing(path: Path, utterances: Sequence[Utterance], heard: NDArray[np.float16]) -> None:
     """Keep the teacher's values ``(utterances, values)``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"heard": heard}, path, metadata={_DIGEST: _digest(utterances)})
+    with written_whole(path) as draft:
+        save_file({"heard": heard}, draft, metadata={_DIGEST: _digest(utterances)})
 
 
 def read_hearing(path: Path, utterances: Sequence[Utterance]) -> NDArray[np.float32]:

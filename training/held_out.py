@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from stser_core.labels import EMOTIONS, Emotion
 from stser_core.posterior import EmotionPosterior, agreement
 from training.calibrate import common_temperature, temperature
+from training.errors import TrainingError
 from training.folds import Fold
 from training.metrics import confusion, unweighted_accuracy
 from training.reliability import calibrated, coverage, diagram, least_bound, quality
@@ -56,15 +58,12 @@ def of_validation(runs: Sequence[Run], speech: SpeechData, out: Path) -> Tempera
     """Found on each run's own validation speakers, and pairs of these."""
     found: dict[str, Sequence[float]] = {}
     for run in runs:
-        with _kept(out, run.name) as kept:
-            labels = speech.labels[list(run.fold.validation)]
-            found[run.name] = [temperature(kept["validation"], labels)]
+        labels = speech.labels[list(run.fold.validation)]
+        found[run.name] = [temperature(_kept(out, run.name)["validation"], labels)]
         if (out / f"pairs-{run.name}.npz").is_file():
-            with _kept(out, f"pairs-{run.name}") as kept:
-                labels = kept["validation labels"]
-                found[f"pairs-{run.name}"] = [
-                    temperature(said, labels) for said in kept["validation"]
-                ]
+            kept = _kept(out, f"pairs-{run.name}")
+            labels = kept["validation labels"]
+            found[f"pairs-{run.name}"] = [temperature(said, labels) for said in kept["validation"]]
     return found
 
 
@@ -89,16 +88,31 @@ def stranger_temperatures(
     """
     heard, fused = [], []
     for run in runs:
-        with _kept(out, run.name) as kept:
-            said = kept["test"][HEARD.index(RELIABLE_AFTER)]
-            heard.append((said, speech.labels[list(run.fold.test)]))
-        with _kept(out, f"pairs-{run.name}") as kept:
-            fused.append((kept["test"][CLASSIFIERS.index("bimodal")], kept["test labels"]))
+        said = _kept(out, run.name)["test"][HEARD.index(RELIABLE_AFTER)]
+        heard.append((said, speech.labels[list(run.fold.test)]))
+        pairs = _kept(out, f"pairs-{run.name}")
+        fused.append((pairs["test"][CLASSIFIERS.index("bimodal")], pairs["test labels"]))
     return common_temperature(heard), common_temperature(fused)
 
 
-def _kept(out: Path, name: str) -> Any:
-    return np.load((out / name).with_suffix(".npz"), allow_pickle=False)
+def read_by(run: Run, out: Path) -> str | None:
+    """Digest of the checkpoint whose text branch read the sentences of a run's pairs; None before that."""
+    name = f"pairs-{run.name}"
+    if not (out / f"{name}.npz").is_file():
+        return None
+    kept = _kept(out, name)
+    return str(kept["checkpoint"]) if "checkpoint" in kept else None
+
+
+def _kept(out: Path, name: str) -> Mapping[str, NDArray[Any]]:
+    path = (out / name).with_suffix(".npz")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            return dict(kept)
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise TrainingError(
+            f"{path}: cannot be read ({error}). Remove it, and run again."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,8 +134,8 @@ def told(runs: Sequence[Run], scales: Temperatures, speech: SpeechData, out: Pat
     indices: list[int] = []
     of_run: list[int] = []
     for number, run in enumerate(runs):
-        with _kept(out, run.name) as kept:
-            said = np.concatenate([kept["test"], kept["moods"]])
+        kept = _kept(out, run.name)
+        said = np.concatenate([kept["test"], kept["moods"]])
         posteriors.append(calibrated(said, *scales[run.name]))
         indices += run.fold.test
         of_run += [number] * len(run.fold.test)
@@ -191,8 +205,7 @@ def speech_reliability(
     confidence, correct = [], []
     for run in runs:
         labels = speech.labels[list(run.fold.validation)]
-        with _kept(out, run.name) as kept:
-            validated = calibrated(kept["validation"], *scales[run.name])
+        validated = calibrated(_kept(out, run.name)["validation"], *scales[run.name])
         confidence.append(validated.max(axis=1))
         correct.append(validated.argmax(axis=1) == labels)
     return {
@@ -238,8 +251,8 @@ def _pairs(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Calibrated posteriors ``(classifiers, pairs, classes)`` of a side, and labels."""
     name = f"pairs-{run.name}"
-    with _kept(out, name) as kept:
-        said, labels = kept[side], kept[f"{side} labels"]
+    kept = _kept(out, name)
+    said, labels = kept[side], kept[f"{side} labels"]
     return np.stack([calibrated(a, b) for a, b in zip(said, scales[name], strict=True)]), labels
 
 

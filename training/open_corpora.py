@@ -94,6 +94,17 @@ def noise_recordings(
     return [load_audio(manifest.parent / path, settings.sample_rate_hz) for path in sorted(rows)]
 
 
+def noise_files(root: Path) -> list[Path]:
+    """All files of the noise, in order; none where there is no noise."""
+    return sorted(path for path in (root / NOISE_CORPUS).rglob("*") if path.is_file())
+
+
+def text_files(root: Path, settings: OpenSettings) -> list[Path]:
+    """What :func:`read_text` reads: the training files, then the test sets."""
+    trained = [root / name / "train.csv" for name in settings.text.corpora]
+    return trained + [root / name / "dev.csv" for name in settings.text.tests]
+
+
 def read_text(root: Path, settings: OpenSettings, tokenizer: TextTokenizer) -> TextSplit:
     """All text corpora; whole dialogues of the training files are set apart for validation.
 

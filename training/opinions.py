@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 from training.errors import TrainingError
 from training.text_data import TextData
+from training.whole_file import written_whole
 
 _DIGEST: Final = "sentences"
 
@@ -22,12 +23,12 @@ def write_opinions(
     path: Path, data: TextData, indices: Sequence[int], logits: NDArray[np.float32]
 ) -> None:
     """Keep the logits ``(indices, classes)`` of some sentences of ``data``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     content: dict[str, NDArray[Any]] = {
         "indices": np.array(indices, np.int64),
         "logits": logits.astype(np.float16),
     }
-    save_file(content, path, metadata={_DIGEST: _digest(data)})
+    with written_whole(path) as draft:
+        save_file(content, draft, metadata={_DIGEST: _digest(data)})
 
 
 def read_opinions(path: Path, data: TextData) -> NDArray[np.float32]:

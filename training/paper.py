@@ -29,11 +29,12 @@ from training.folds import Fold, session_folds
 from training.front_end import extract
 from training.paired_data import PairedData
 from training.paper_training import Keep, Tested, train_fold
-from training.run_record import RECORD, begin, describe_corpus, write_whole
+from training.run_record import RECORD, begin, describe_corpus
 from training.settings import PaperSettings
 from training.speech_data import PLAIN, SpeechData
 from training.text_encoder import TextEncoder
 from training.utterance import Utterance
+from training.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from stser_core.labels import EMOTIONS
 from training.corpora.iemocap import CENSUS
 from training.figures import draw_bars, draw_confusions, draw_curves
 from training.metrics import confusion, unweighted_accuracy, weighted_accuracy
-from training.run_record import write_whole
+from training.whole_file import write_whole
 
 PUBLISHED: Final = {
     "speech": (53.35, 55.0),

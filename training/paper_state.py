@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from training.whole_file import written_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,8 @@ class FoldState:
             for name, tensor in values.items()
         }
         curve = json.dumps([dataclasses.asdict(epoch) for epoch in self.curve])
-        draft = path.with_name(f".{path.name}.draft")
-        save_file(tensors, draft, {"curve": curve, "scale": json.dumps(self.scale)})
-        os.replace(draft, path)
+        with written_whole(path) as draft:
+            save_file(tensors, draft, {"curve": curve, "scale": json.dumps(self.scale)})
 
     @classmethod
     def load(cls, path: Path | None) -> FoldState:

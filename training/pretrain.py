@@ -31,6 +31,7 @@ from training.open_corpora import generator, read_noises
 from training.read_speech import ReadSpeech, hear_windows
 from training.settings import OpenSettings
 from training.surroundings import Surroundings
+from training.whole_file import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +68,8 @@ def pretrain(
     smodel = StserModel(settings.sizes).smodel
     share = learn(smodel, read, read_noises(root, settings.log_mel), settings)
     logger.info("smodel: tells %.3f of the teacher's variance, of speakers held out", share)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_model(smodel, str(out))
+    with written_whole(out) as draft:
+        save_model(smodel, str(draft))
     return out
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ from training.recogniser.speech import Recording, read_recordings
 from training.settings import OpenSettings, PretrainingSettings
 from training.speech_data import PLAIN, SpeechData
 from training.utterance import Utterance
+from training.whole_file import written_whole
 
 _CHANGED: Final = 0.9
 """Share of the recordings that are in another manner, in the passes that are."""
@@ -64,10 +66,9 @@ class ReadSpeech:
 
     def save(self, path: Path, settings: OpenSettings) -> None:
         """Keep it for :meth:`load`, with what it was made by."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         n = len(self.states)
         mels = self.data.plain_mels.frames.reshape(n, -1, self.data.plain_mels.frames.shape[1])
-        with path.open("wb") as file:
+        with written_whole(path) as draft, draft.open("wb") as file:
             np.savez(
                 file,
                 mels=mels,
@@ -85,10 +86,10 @@ class ReadSpeech:
             TrainingError: The file is missing, is none of these, or was made by other settings.
         """
         try:
-            with np.load(path, allow_pickle=False) as kept:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 made_by = str(kept["made_by"])
                 parts = [kept[name] for name in ("mels", "states", "readers", "voices")]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise TrainingError(
                 f"{path}: no read speech can be read: {error}. Make it with stser-train pretrain --read."
             ) from error

@@ -7,13 +7,14 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from training.errors import TrainingError
 from training.utterance import Utterance
+from training.whole_file import write_whole
 
 RECORD: Final = "run.json"
 _PACKAGES: Final = (
@@ -33,10 +34,26 @@ def corpus_hash(utterances: Sequence[Utterance], root: Path) -> str:
     for utterance in utterances:
         fields = dataclasses.asdict(utterance)
         audio = utterance.audio
-        fields["audio"] = None if audio is None else audio.relative_to(root).as_posix()
+        fields["audio"] = None if audio is None else Path(os.path.relpath(audio, root)).as_posix()
         digest.update(json.dumps(fields, sort_keys=True).encode())
         if audio is not None:
             digest.update(audio.read_bytes())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def digest_of(files: Iterable[Path]) -> str:
+    """``sha256:...`` of the content of files, one after the other.
+
+    Raises:
+        TrainingError: One cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise TrainingError(f"{path}: cannot be read ({error.strerror}).") from error
     return f"sha256:{digest.hexdigest()}"
 
 
@@ -72,15 +89,7 @@ def begin(folder: Path, run: Mapping[str, Any], flag: str = "--out") -> None:
                 "or remove this one."
             )
         return
-    folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(record, indent=1) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all, whenever the program is killed."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, "utf-8")
-    os.replace(draft, path)
 
 
 def _differing(kept: Any, ours: Any, where: str = "") -> list[str]:

@@ -13,6 +13,7 @@ from training.errors import TrainingError
 from training.hearing import read_hearing
 from training.pretrain import load_pretrained
 from training.read_speech import Pieces, ReadSpeech
+from training.run_record import digest_of
 from training.settings import OpenSettings
 from training.speech_data import SpeechData
 
@@ -37,6 +38,15 @@ class VoiceTeacher:
     """What was heard in the training utterances, as ``stser-train hear`` writes it."""
     read: Path | None = None
     """Read speech and what was heard in it, as ``stser-train pretrain`` keeps it; it needs ``hearing``, too."""
+
+    def digests(self) -> dict[str, str | None]:
+        """``sha256:...`` of each file; None where it is missing.
+
+        Raises:
+            TrainingError: A file cannot be read.
+        """
+        files = {"smodel": self.smodel, "hearing": self.hearing, "read": self.read}
+        return {name: None if path is None else digest_of([path]) for name, path in files.items()}
 
     def start(self, smodel: SpeechModel) -> None:
         """Put pre-trained weights in place, where there are any.

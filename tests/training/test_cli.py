@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -179,6 +180,86 @@ def test_a_corpus_that_is_left_out_is_tested_and_never_trained_on(left_out: Path
     assert sum(both) == 3 * 2 * len(EMOTIONS)
     with np.load(left_out / "without-first.npz") as scores:
         assert scores["test"].shape[1] == 3 * 2 * len(EMOTIONS)  # all that three speakers said
+
+
+@pytest.mark.parametrize("command", ["left-out", "crossval"])
+def test_a_run_is_gone_on_with_by_its_own_settings_corpora_and_teacher_alone(
+    command: str,
+    checkpoint: Path,
+    left_out: Path,
+    root: Path,
+    tiny: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def told(corpora: Path, config: Path, *more: Path | str) -> str:
+        flags = ["--root", corpora, "--config", config, "--checkpoint", checkpoint, *more]
+        assert (
+            main([command, *map(str, flags), "--cache", str(tmp_path), "--out", str(left_out)]) == 2
+        )
+        return capsys.readouterr().err.splitlines()[-1]
+
+    result = (left_out / "left-out.json").read_bytes()
+    other = tmp_path / "other.toml"
+    other.write_text("seed = 7\n" + tiny.read_text("utf-8"), "utf-8")
+    message = (
+        "another run began here: settings.seed is 1 there and 7 now. Give --out another folder"
+    )
+    assert message in told(root, other)
+    assert "teacher.smodel is None there" in told(root, tiny, "--smodel", tiny)
+    for name in ("second", "goemotions", "esc10"):
+        (tmp_path / name).symlink_to(root / name)
+    shutil.copytree(root / "first", tmp_path / "first")
+    changed = tmp_path / "first" / "audio" / "0-sad-0.wav"
+    shutil.copyfile(tmp_path / "first" / "audio" / "0-sad-1.wav", changed)
+    assert "corpus.hash is sha256:" in told(tmp_path, tiny)
+    assert (left_out / "left-out.json").read_bytes() == result
+
+
+def test_pairs_are_judged_anew_where_the_text_branch_is_another(
+    checkpoint: Path, left_out: Path, root: Path, tiny: Path, tmp_path: Path
+) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    shutil.copytree(left_out, out)
+    shutil.copytree(checkpoint, other)
+    manifest = json.loads((other / "manifest.json").read_text("utf-8"))
+    (other / "manifest.json").write_text(json.dumps(manifest | {"version": "0.0.2"}), "utf-8")
+    names = ("without-first.npz", "pairs-without-first.npz")
+    before = [(out / name).stat().st_mtime_ns for name in names]
+    flags = ["--config", tiny, "--root", root, "--cache", left_out, "--out", out]
+    for judge, anew in ((checkpoint, False), (other, True)):
+        assert main(["left-out", *map(str, flags), "--checkpoint", str(judge)]) == 0
+        after = [(out / name).stat().st_mtime_ns for name in names]
+        assert after[0] == before[0]
+        assert (after[1] != before[1]) == anew
+
+
+@pytest.mark.parametrize(
+    ("damaged", "redone"),
+    [
+        ("without-first.npz", None),
+        ("pairs-without-first.npz", None),
+        ("without-first.safetensors", "pairs-without-first.npz"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(
+    damaged: str,
+    redone: str | None,
+    checkpoint: Path,
+    left_out: Path,
+    root: Path,
+    tiny: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(left_out, out)
+    (out / damaged).write_bytes((out / damaged).read_bytes()[:200])
+    if redone is not None:
+        (out / redone).unlink()
+    flags = ["--config", tiny, "--root", root, "--cache", left_out, "--out", out]
+    assert main(["left-out", *map(str, flags), "--checkpoint", str(checkpoint)]) == 2
+    assert f"{out / damaged}: cannot be read" in capsys.readouterr().err
 
 
 def test_fit_takes_the_temperatures_of_corpora_that_were_left_out(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,41 @@ def test_a_run_that_was_killed_goes_on_and_what_is_there_is_kept(
     assert main(arguments(teacher_folder, corpora, config, distilled)) == 0
     assert (distilled / "opinions.safetensors").read_bytes() == opinions
     assert (distilled / "teacher" / "teacher.safetensors").stat().st_mtime_ns == kept
+
+
+def test_a_run_is_gone_on_with_by_its_own_settings_alone(
+    distilled: Path,
+    teacher_folder: Path,
+    corpora: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "other.toml"
+    settings = (distilled / "settings.toml").read_text("utf-8")
+    config.write_text(settings.replace("embedding = 8\nleast", "embedding = 4\nleast"), "utf-8")
+    assert main(arguments(teacher_folder, corpora, config, distilled)) == 2
+    assert "distil.student.embedding is 8 there and 4 now" in capsys.readouterr().err
+    shutil.copytree(teacher_folder, tmp_path / "teacher")
+    with (tmp_path / "teacher" / "config.json").open("a") as file:
+        file.write("\n")
+    config = distilled / "settings.toml"
+    assert main(arguments(tmp_path / "teacher", corpora, config, distilled)) == 2
+    assert "run.json: another run began here: teacher is sha256:" in capsys.readouterr().err
+
+
+def test_a_damaged_teacher_of_a_run_is_named(
+    distilled: Path,
+    teacher_folder: Path,
+    corpora: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(distilled, out)
+    path = out / "teacher" / "teacher.safetensors"
+    path.write_bytes(path.read_bytes()[:200])
+    assert main(arguments(teacher_folder, corpora, out / "settings.toml", out)) == 2
+    assert f"{path}: not this teacher's weights" in capsys.readouterr().err
 
 
 def test_a_teacher_that_is_no_bert_is_refused_by_folder(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +21,12 @@ from tests.training.conftest import tiny_whisper, tone
 from tests.training.test_loop import SIZES
 from training.cli import main
 from training.corpora import read_manifest
-from training.crossval import crossval, crossval_runs, run_speech
+from training.crossval import crossval
 from training.errors import TrainingError
 from training.hear import WhisperEar
 from training.hearing import read_hearing, write_hearing
 from training.lesson import Lesson, SpeechTargets, prepare
 from training.loop import train_speech
-from training.open_corpora import read_speech
 from training.settings import LessonSettings, OpenSettings, SpeechTrainingSettings
 from training.speech_data import SpeechData
 from training.utterance import Utterance
@@ -117,33 +117,33 @@ def test_fit_and_crossval_learn_from_what_was_heard(
     assert not np.array_equal(taught, plain)
 
 
-class ReadOnce(VoiceTeacher):
-    """Whose file is gone after it has been read."""
-
-    def taught(self, speech: SpeechData, settings: OpenSettings) -> Taught:
-        values = super().taught(speech, settings)
-        if self.hearing is not None:
-            self.hearing.unlink()
-        return values
-
-
 def test_what_was_heard_is_read_once_for_all_folds_and_not_at_all_where_they_are_done(
     heard: Path, config: Path, root: Path, albert: Path, tmp_path: Path
 ) -> None:
     flags = ["--config", config, "--root", root, "--cache", tmp_path, "--albert", albert]
     assert main(["fit", *map(str, flags), "--out", str(tmp_path / "new")]) == 0
     settings, out = load(config, OpenSettings), tmp_path / "runs"
-    teacher = ReadOnce(hearing=Path(shutil.copy(heard, tmp_path)))
-    figures = crossval(root, tmp_path, tmp_path / "new", out, settings, teacher)
-    assert crossval(root, tmp_path, tmp_path / "new", out, settings, teacher) == figures
-    speech = read_speech(root, settings, tmp_path)
-    run = crossval_runs(speech, settings)[0]
+    read: list[SpeechData] = []
+
+    class Counted(VoiceTeacher):
+        def taught(self, speech: SpeechData, settings: OpenSettings) -> Taught:
+            read.append(speech)
+            return super().taught(speech, settings)
+
+    def figures() -> dict[str, Any]:
+        return crossval(root, tmp_path, tmp_path / "new", out, settings, teacher)
+
+    hearing = Path(shutil.copy(heard, tmp_path))
+    teacher = Counted(hearing=hearing)
+    found = figures()
+    assert figures() == found
+    assert len(read) == 1
     (out / "speech-1.npz").unlink()
+    hearing.unlink()
     with pytest.raises(TrainingError, match="what a teacher heard cannot be read"):
-        crossval(root, tmp_path, tmp_path / "new", out, settings, teacher)
-    taught = VoiceTeacher(hearing=heard).taught(speech, settings)
-    run_speech(run, speech, root, out, teacher, taught)
-    assert crossval(root, tmp_path, tmp_path / "new", out, settings, teacher) == figures
+        figures()
+    shutil.copy(heard, hearing)
+    assert figures() == found
 
 
 def test_what_cannot_teach_is_refused_by_name(

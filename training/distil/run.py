@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,9 @@ from training.distil.sentences import Sentence, SentenceBatches, emotion_names, 
 from training.distil.teacher import MAX_TOKENS, Teacher, mean_state, opinions, tune
 from training.loop import text_accuracy
 from training.mishearing import Confusions
-from training.open_corpora import TextSplit, generator, read_text
+from training.open_corpora import TextSplit, generator, read_text, text_files
 from training.opinions import write_opinions
+from training.run_record import begin, digest_of
 from training.settings import OpenSettings
 
 logger = logging.getLogger(__name__)
@@ -72,7 +74,7 @@ def distil(teacher_folder: Path, root: Path, out: Path, settings: OpenSettings) 
 
     Raises:
         CorpusError: A corpus is missing or damaged.
-        TrainingError: The teacher cannot be used.
+        TrainingError: The teacher cannot be used, or ``out`` holds another run.
     """
     torch.manual_seed(settings.seed)
     tokenizer = TextTokenizer.load(teacher_folder / TOKENIZER, MAX_TOKENS)
@@ -80,6 +82,7 @@ def distil(teacher_folder: Path, root: Path, out: Path, settings: OpenSettings) 
     sentences = training_sentences(root, settings.text.corpora, split)
     corpora = _Corpora(settings, split, sentences, Confusions.read())
     teacher = Teacher.of_folder(teacher_folder, len(emotion_names(sentences)))
+    begin(out, _decided_by(teacher_folder, root, settings))
     if not teacher.load(out / _TEACHER):
         _tune(teacher, tokenizer, corpora)
         teacher.save(out / _TEACHER)
@@ -91,6 +94,24 @@ def distil(teacher_folder: Path, root: Path, out: Path, settings: OpenSettings) 
     if not (out / ALBERT / TOKENIZER).is_file():
         _teach(teacher, teacher_folder, tokenizer, corpora, out / ALBERT)
     return out / ALBERT
+
+
+def _decided_by(teacher_folder: Path, root: Path, settings: OpenSettings) -> dict[str, Any]:
+    """All that the student depends on."""
+    text = settings.text
+    return {
+        "teacher": digest_of(sorted(path for path in teacher_folder.iterdir() if path.is_file())),
+        "corpora": digest_of(text_files(root, settings)),
+        "seed": settings.seed,
+        "validation_share": settings.validation_share,
+        "text": {
+            "corpora": text.corpora,
+            "corpus_shares": text.corpus_shares,
+            "tests": text.tests,
+            "mishearing": asdict(text.mishearing),
+        },
+        "distil": asdict(settings.distil),
+    }
 
 
 def _tune(teacher: Teacher, tokenizer: TextTokenizer, corpora: _Corpora) -> None:

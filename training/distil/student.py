@@ -17,6 +17,7 @@ from transformers import AlbertConfig, AlbertModel, BertModel
 
 from stser_core.text import TextTokenizer
 from training.settings import StudentSettings
+from training.whole_file import write_whole
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
@@ -168,4 +169,4 @@ def _principal(albert: AlbertModel, teacher: BertModel, places: Tensor, frequenc
 def save(albert: AlbertModel, tokenizer: dict[str, Any], folder: Path) -> None:
     """Write a folder that ``stser-train fit --albert`` takes."""
     albert.save_pretrained(folder)
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), "utf-8")
+    write_whole(folder / "tokenizer.json", json.dumps(tokenizer, ensure_ascii=False))

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,6 +25,7 @@ from training.errors import TrainingError
 from training.loop import schedule
 from training.settings import TeacherSettings
 from training.text_data import tensors
+from training.whole_file import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -87,14 +89,24 @@ class Teacher(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write all weights."""
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(self.state_dict(), folder / _WEIGHTS)
+        with written_whole(folder / _WEIGHTS) as draft:
+            save_file(self.state_dict(), draft)
 
     def load(self, folder: Path) -> bool:
-        """Read weights that :meth:`save` wrote; False where there are none."""
-        if not (folder / _WEIGHTS).is_file():
+        """Read weights that :meth:`save` wrote; False where there are none.
+
+        Raises:
+            TrainingError: The file is damaged, or of another teacher.
+        """
+        path = folder / _WEIGHTS
+        if not path.is_file():
             return False
-        self.load_state_dict(load_file(folder / _WEIGHTS))
+        try:
+            self.load_state_dict(load_file(path))
+        except (SafetensorError, RuntimeError) as error:
+            raise TrainingError(
+                f"{path}: not this teacher's weights ({error}). Remove it, and run again."
+            ) from error
         return True
 
 

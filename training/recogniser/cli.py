@@ -9,6 +9,7 @@ from typing import Final
 
 from config.loader import load
 from training.recogniser.settings import RecogniserSettings
+from training.whole_file import write_whole
 
 SETTINGS: Final = Path(__file__).parents[2] / "config" / "train_recogniser.toml"
 EMBEDDED: Final = Path(__file__).parents[2] / "monitor" / "recogniser"
@@ -57,8 +58,8 @@ def run(flags: argparse.Namespace) -> int:
     recognisers = [Recogniser(folder) for folder in flags.model or [embedded]]
     results = measure(recognisers, flags.root, settings, flags.side, flags.limit)
     if flags.out is not None:
-        flags.out.write_text(page(results, _command(flags)), "utf-8")
-        flags.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+        write_whole(flags.out, page(results, _command(flags)))
+        write_whole(flags.out.with_suffix(".json"), json.dumps(results, indent=1) + "\n")
     return 0
 
 

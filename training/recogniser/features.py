@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from training.errors import TrainingError
 from training.recogniser.sentences import Sentence
+from training.whole_file import write_whole
 
 SAMPLE_RATE_HZ: Final = 16_000
 N_MELS: Final = 40
@@ -86,7 +87,7 @@ def write_features(path: Path, utterances: Iterable[Spoken]) -> int:
     """Write utterances as ``path.npy`` (float16) and ``path.json``, and what a teacher hears as
     ``path.states.npy``; returns how many.
 
-    Whole or not at all: the index is written last, by a rename.
+    Whole or not at all: the index is written last.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = [spoken for spoken in utterances if len(spoken.frames)]
@@ -99,9 +100,7 @@ def write_features(path: Path, utterances: Iterable[Spoken]) -> int:
     if states:
         np.save(path.with_suffix(".states.npy"), np.concatenate(states))
     index = [[" ".join(spoken.words), len(spoken.frames)] for spoken in kept]
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(index), "utf-8")
-    draft.replace(path.with_suffix(".json"))
+    write_whole(path.with_suffix(".json"), json.dumps(index))
     return len(kept)
 
 

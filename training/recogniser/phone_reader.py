@@ -28,6 +28,7 @@ from training.recogniser.prepare import Prepared
 from training.recogniser.sentences import Sentence
 from training.recogniser.settings import RecogniserSettings, TeacherSettings
 from training.recogniser.trainer import GRADIENT_NORM, Run
+from training.whole_file import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -90,8 +91,8 @@ def opinions(prepared: Prepared, run: Run, settings: RecogniserSettings) -> list
         reader.load_state_dict(load_file(path))
     else:
         _learn(reader, heard.words, states, prepared, run, settings)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(reader.state_dict(), path)
+        with written_whole(path) as draft:
+            save_file(reader.state_dict(), draft)
     reader.eval()
     with torch.inference_mode():
         return [

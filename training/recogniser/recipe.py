@@ -22,7 +22,8 @@ from training.recogniser.prepare import Material, Prepared, material, prepare
 from training.recogniser.sentences import vocabulary, word_counts
 from training.recogniser.settings import RecogniserSettings
 from training.recogniser.trainer import Run, checkpoint_path, load_network, train
-from training.run_record import begin, write_whole
+from training.run_record import begin
+from training.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from training.recogniser.lexicon import Pronunciation
 from training.recogniser.lfmmi import PhoneBigram, loss, transcripts
 from training.recogniser.prepare import Prepared
 from training.recogniser.settings import NetworkSettings, RecogniserSettings
+from training.whole_file import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -219,16 +219,12 @@ class _Loop:
 
     def _save(self, epoch: int) -> None:
         folder = self._run.folder
-        folder.mkdir(parents=True, exist_ok=True)
         weights = self._average.module.state_dict()
-        save_file(
-            {name: tensor.contiguous() for name, tensor in weights.items()},
-            checkpoint_path(folder, epoch),
-        )
+        with written_whole(checkpoint_path(folder, epoch)) as draft:
+            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, draft)
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        draft = folder / f".{STATE}"
-        torch.save({**state, "validated": self.validated, "step": self._step_number}, draft)
-        os.replace(draft, folder / STATE)
+        with written_whole(folder / STATE) as draft:
+            torch.save({**state, "validated": self.validated, "step": self._step_number}, draft)
 
 
 def _moments(features: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

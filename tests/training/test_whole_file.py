@@ -1,0 +1,36 @@
+"""A file is the new one or the older one, and never a part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from training.whole_file import write_whole, written_whole
+
+
+def test_a_file_takes_its_place_when_it_is_written_and_folders_above_are_made(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "new" / "folder" / "figures.json"
+    with written_whole(path) as draft:
+        draft.write_text("1", "utf-8")
+        assert not path.exists()
+    write_whole(path, "2")
+    assert path.read_text("utf-8") == "2"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_write_that_fails_leaves_the_older_file_and_no_draft(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    write_whole(path, "older")
+
+    def written() -> None:
+        with written_whole(path) as draft:
+            draft.write_text("half of the ne", "utf-8")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        written()
+    assert path.read_text("utf-8") == "older"
+    assert list(tmp_path.iterdir()) == [path]
