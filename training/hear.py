@@ -14,6 +14,7 @@ from typing import Final, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import nn
 from tqdm import tqdm
 from transformers import WhisperFeatureExtractor, WhisperModel
@@ -47,7 +48,7 @@ class WhisperEar:
             if kind != "whisper":
                 raise TrainingError(f"{folder}: a {kind}. The teacher must be a Whisper.")
             whisper = WhisperModel.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise TrainingError(f"{folder}: no Whisper can be loaded: {error}.") from error
         self._encoder = whisper.get_encoder().eval()
         self._places = self._encoder.embed_positions.weight.detach()

@@ -41,8 +41,8 @@ class Results:
         """From the folders of :data:`COMMANDS` in one folder.
 
         Raises:
-            TrainingError: ``crossval`` or ``baseline`` is missing, ``robustness`` does not say what it
-                judged, or ``held-out`` judged another checkpoint.
+            TrainingError: ``crossval`` or ``baseline`` is missing, a file is damaged, ``robustness`` does
+                not say what it judged, or ``held-out`` judged another checkpoint.
         """
         found = {command: _read(folder / command / f"{command}.json") for command in COMMANDS}
         crossval, baseline = found["crossval"], found["baseline"]
@@ -74,7 +74,12 @@ class Results:
 def _read(path: Path) -> Mapping[str, Any] | None:
     if not path.is_file():
         return None
-    return json.loads(path.read_text("utf-8"))  # type: ignore[no-any-return]
+    try:
+        return json.loads(path.read_text("utf-8"))  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise TrainingError(
+            f"{path}: no results can be read ({error}). Run stser-train {path.stem} again."
+        ) from error
 
 
 def tables(results: Results) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from stser_core.checkpoint import TOKENIZER, WEIGHTS, read_manifest
@@ -60,16 +61,21 @@ class TextEncoder:
                 f"{folder}: hidden_act ({config['hidden_act']}) must be one of "
                 f"{', '.join(_ACTIVATIONS)}, as in the published ALBERTs of version 2."
             )
-        sizes = TextModelSettings(
-            vocabulary=config["vocab_size"],
-            embedding=config["embedding_size"],
-            hidden=config["hidden_size"],
-            layers=config["num_hidden_layers"],
-            groups=config.get("num_hidden_groups", 1),
-            heads=config["num_attention_heads"],
-            intermediate=config["intermediate_size"],
-            max_tokens=config["max_position_embeddings"],
-        )
+        try:
+            sizes = TextModelSettings(
+                vocabulary=config["vocab_size"],
+                embedding=config["embedding_size"],
+                hidden=config["hidden_size"],
+                layers=config["num_hidden_layers"],
+                groups=config.get("num_hidden_groups", 1),
+                heads=config["num_attention_heads"],
+                intermediate=config["intermediate_size"],
+                max_tokens=config["max_position_embeddings"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise TrainingError(
+                f"{folder}: config.json does not say the sizes ({error}). Give an ALBERT as transformers 5 saves it."
+            ) from error
         return cls(folder, sizes, is_checkpoint=False)
 
     @property
@@ -94,16 +100,16 @@ class TextEncoder:
             return
         # A model saved with a head names its encoder "albert."; heads and pooler are not needed, nor
         # the numbers 0, 1, 2 ... that older ones saved as positions.
-        weights = {
-            name.removeprefix("albert."): value.float()
-            for name, value in load_file(self.folder / WEIGHTS).items()
-            if not name.removeprefix("albert.").startswith(
-                ("predictions.", "pooler.", "classifier.", "embeddings.position_ids")
-            )
-        }
         try:
+            weights = {
+                name.removeprefix("albert."): value.float()
+                for name, value in load_file(self.folder / WEIGHTS).items()
+                if not name.removeprefix("albert.").startswith(
+                    ("predictions.", "pooler.", "classifier.", "embeddings.position_ids")
+                )
+            }
             model.tmodel.albert.load_state_dict(weights)
-        except RuntimeError as error:
+        except (SafetensorError, RuntimeError) as error:
             raise TrainingError(f"{self.folder}: not the ALBERT of its config: {error}") from error
 
 

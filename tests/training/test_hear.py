@@ -159,6 +159,10 @@ def test_what_cannot_teach_is_refused_by_name(
     assert "must be a Whisper" in capsys.readouterr().err
     assert main(arguments(tmp_path, root, config, tmp_path / "out")) == 2
     assert "no Whisper can be loaded" in capsys.readouterr().err
+    damaged = shutil.copytree(whisper, tmp_path / "damaged")
+    (damaged / "model.safetensors").write_bytes(b"half of a header")
+    assert main(arguments(damaged, root, config, tmp_path / "out")) == 2
+    assert f"{damaged}: no Whisper can be loaded" in capsys.readouterr().err
     deep = tmp_path / "deep.toml"
     deep.write_text(config.read_text("utf-8").replace("[1, 2]", "[3]"), "utf-8")
     assert main(arguments(whisper, root, deep, tmp_path / "out")) == 2

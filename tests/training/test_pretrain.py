@@ -230,6 +230,9 @@ def test_fit_goes_on_from_the_pretrained_smodel_and_refuses_another(
         recording.rename(recording.with_suffix(".away"))
     assert main([*arguments(whisper, read_root, settings_file, out), *flags]) == 0
     assert out.read_bytes() == first
+    read.write_bytes(read.read_bytes()[:1000])
+    assert main([*arguments(whisper, read_root, settings_file, out), *flags]) == 2
+    assert f"{read}: no read speech can be read" in capsys.readouterr().err
     for recording in (read_root / "read").glob("*.away"):
         recording.rename(recording.with_suffix(".wav"))
     smodel = StserModel(settings.sizes).smodel

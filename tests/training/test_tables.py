@@ -145,6 +145,13 @@ def test_without_folds_there_is_no_page(folder: Path) -> None:
         results(folder)
 
 
+def test_results_that_are_damaged_are_named(folder: Path) -> None:
+    path = folder / "crossval" / "crossval.json"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(TrainingError, match=r"crossval\.json: no results can be read"):
+        results(folder)
+
+
 def test_pictures_come_as_png_svg_and_numbers(folder: Path, tmp_path: Path) -> None:
     draw(results(folder), tmp_path / "pictures")
     names = {f"{name}.{kind}" for name in ("coverage", "reliability") for kind in ("png", "svg")}

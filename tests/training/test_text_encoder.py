@@ -114,13 +114,25 @@ def test_a_name_is_looked_up_on_the_hub_and_in_its_cache(published: Path, tmp_pa
     [
         ("model_type", "bert", "is no ALBERT"),
         ("hidden_act", "relu", r"hidden_act \(relu\) must be one of gelu_new"),
+        ("hidden_size", None, "config.json does not say the sizes"),
     ],
 )
 def test_what_the_tmodel_cannot_be_is_refused(
-    published: Path, tmp_path: Path, key: str, value: str, message: str
+    published: Path, tmp_path: Path, key: str, value: str | None, message: str
 ) -> None:
     folder = shutil.copytree(published, tmp_path / "albert")
     values = json.loads((folder / "config.json").read_text("utf-8"))
-    (folder / "config.json").write_text(json.dumps({**values, key: value}), "utf-8")
+    changed = {k: v for k, v in {**values, key: value}.items() if v is not None}
+    (folder / "config.json").write_text(json.dumps(changed), "utf-8")
     with pytest.raises(TrainingError, match=message):
         TextEncoder.of_albert(str(folder))
+
+
+def test_damaged_weights_are_named(published: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(published, tmp_path / "albert")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    encoder = TextEncoder.of_albert(str(folder))
+    model = StserModel(StserSettings(speech=SpeechModelSettings(), text=encoder.sizes))
+    with pytest.raises(TrainingError, match=f"{folder}: not the ALBERT of its config"):
+        encoder.load_into(model)

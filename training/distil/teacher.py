@@ -63,7 +63,7 @@ class Teacher(nn.Module):
             encoder = BertModel.from_pretrained(  # nosec B615
                 folder, add_pooling_layer=False, local_files_only=True
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise TrainingError(f"{folder}: no teacher can be read: {error}") from error
         return cls(encoder, names)
 

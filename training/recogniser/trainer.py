@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -58,7 +59,7 @@ def load_network(path: Path, settings: NetworkSettings) -> AcousticModel:
     network = AcousticModel(settings)
     try:
         network.load_state_dict(load_file(path))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise TrainingError(f"{path}: not a network of these settings ({error}).") from error
     return network.eval()
 
