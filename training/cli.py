@@ -18,7 +18,7 @@ from training.flags import PAPER_SETTINGS, SETTINGS, parser
 from training.recogniser.cli import run as run_recogniser
 from training.settings import OpenSettings, PaperSettings
 from training.utterance import Utterance
-from training.whole_file import write_whole
+from training.whole_file import check_place, write_whole
 
 if TYPE_CHECKING:
     from training.voice_teacher import VoiceTeacher
@@ -52,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(flags, load(flags.config or SETTINGS, OpenSettings))
     except (TrainingError, StserError, SettingsError) as error:
         sys.stderr.write(f"stser-train: {error}\n")
+        return 2
+    except OSError as error:
+        # What is read says so itself; what is left could not be written.
+        sys.stderr.write(f"stser-train: {error.filename or 'a file'}: {error.strerror or error}.\n")
         return 2
 
 
@@ -119,6 +123,8 @@ def _with_words(
 
 def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
     _prepare_torch(flags.threads)
+    if flags.command in {"hear", "pretrain", "confusions", "words"}:
+        check_place(flags.out)
     if flags.command == "fit":
         return _fit(flags, settings)
     if flags.command == "distil":
@@ -142,6 +148,7 @@ def _run(flags: argparse.Namespace, settings: OpenSettings) -> int:
     if flags.command in {"confusions", "words"}:
         return _recognised(flags, settings)
     out = flags.out or RUNS / flags.command
+    check_place(out, folder=True)
     if flags.command == "baseline":
         from training.baseline import baseline
 
@@ -186,6 +193,7 @@ def _evaluate(flags: argparse.Namespace) -> int:
     from stser_core.ensemble import Stser
     from training.evaluate import evaluate, figures, predictions, report
 
+    check_place(flags.out)
     utterances = read_corpus(
         flags.corpus, flags.root, flags.cache, allow_partial=flags.allow_partial
     )

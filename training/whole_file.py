@@ -7,14 +7,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from training.errors import TrainingError
+
+
+def check_place(path: Path, *, folder: bool = False) -> None:
+    """Stop before the work where its result, a file or a folder of files, cannot be written.
+
+    Raises:
+        TrainingError: Something else is in its place, or nothing may be written there.
+    """
+    place = next(each for each in (path, *path.parents) if each.exists())
+    if place.is_dir() and place == path and not folder:
+        raise TrainingError(f"--out {path}: a folder, where a file is needed. Name another place.")
+    if not place.is_dir() and (folder or place != path):
+        raise TrainingError(f"--out {path}: {place} is no folder. Name another place.")
+    if not os.access(place.parent if place.is_file() else place, os.W_OK):
+        raise TrainingError(f"--out {path}: nothing may be written there. Name another place.")
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A draft to write, which takes the place of ``path`` where the block ends without an error.
 
     Folders above are made. The draft's name ends as that of the file, for writers that go by it, and is each
-    process' own.
+    process' own. A link stays one, and a pipe or device is written as it is.
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        yield path
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{os.getpid()}.{path.name}")
     try:

@@ -289,6 +289,15 @@ def test_fit_takes_the_temperatures_of_corpora_that_were_left_out(
         (["fit", "--out", "x", "--root", "nowhere", "--albert", "."], "config.json"),
         (["baseline", "--out", "x", "--config", "nowhere.toml", "--root", "r"], "nowhere.toml"),
         (["crossval", "--out", "x"], "--root is missing"),
+        (["evaluate", "--out", ".", "--root", "r"], "--out .: a folder, where a file is needed."),
+        (
+            ["hear", "--teacher", "t", "--out", ".", "--root", "r"],
+            "--out .: a folder, where a file",
+        ),
+        (["confusions", "--out", "/dev/null/t", "--root", "r"], "/dev/null is no folder. Name"),
+        (["crossval", "--out", "/dev/null", "--root", "r"], "/dev/null is no folder. Name"),
+        (["recogniser", "build", "--out", "/dev/null", "--root", "r"], "/dev/null is no folder."),
+        (["recogniser", "evaluate", "--out", ".", "--root", "r"], "--out .: a folder, where"),
     ],
 )
 def test_what_cannot_be_used_is_one_clear_line_and_exit_code_2(

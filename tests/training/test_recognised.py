@@ -65,9 +65,9 @@ def test_confusions_are_counted_of_training_sentences(
     root: Path, tiny: Path, tmp_path: Path
 ) -> None:
     flags = ["--root", root, "--config", tiny, "--cache", tmp_path / "cache", "--each", "1"]
-    command = ["confusions", *map(str, [*flags, "--out", tmp_path / "table.tsv"])]
-    assert main(command) == 0
-    known = {word for said in Confusions.read(tmp_path / "table.tsv").heard for word in said}
+    table = tmp_path / "new" / "table.tsv"
+    assert main(["confusions", *map(str, [*flags, "--out", table])]) == 0
+    known = {word for said in Confusions.read(table).heard for word in said}
     assert len(known) >= 6
     assert known <= {word for text in WORDS.values() for word in text.split()}
 

@@ -10,6 +10,7 @@ import pytest
 
 from stser_core.checkpoint import read_manifest
 from stser_core.ensemble import DEFAULT_CHECKPOINT
+from training.cli import main
 from training.errors import TrainingError
 from training.held_out import HEARD
 from training.model_card import COPY, model_card, shipped
@@ -150,6 +151,13 @@ def test_results_that_are_damaged_are_named(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(TrainingError, match=r"crossval\.json: no results can be read"):
         results(folder)
+
+
+def test_pages_that_cannot_be_written_are_one_clear_line_and_exit_code_2(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tables", "--results", str(folder), "--docs", "/dev/null/docs"]) == 2
+    assert capsys.readouterr().err == "stser-train: /dev/null/docs/results: Not a directory.\n"
 
 
 def test_pictures_come_as_png_svg_and_numbers(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,19 @@ def test_a_file_takes_its_place_when_it_is_written_and_folders_above_are_made(
     write_whole(path, "2")
     assert path.read_text("utf-8") == "2"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_link_stays_one_and_a_pipe_is_written_as_it_is(tmp_path: Path) -> None:
+    link, pipe = tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(tmp_path / "file")
+    write_whole(link, "1")
+    assert link.is_symlink()
+    assert (tmp_path / "file").read_text("utf-8") == "1"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(pipe, "2")
+    assert os.read(reader, 9) == b"2"
+    os.close(reader)
 
 
 def test_a_write_that_fails_leaves_the_older_file_and_no_draft(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from config.loader import load
 from training.recogniser.settings import RecogniserSettings
-from training.whole_file import write_whole
+from training.whole_file import check_place, write_whole
 
 SETTINGS: Final = Path(__file__).parents[2] / "config" / "train_recogniser.toml"
 EMBEDDED: Final = Path(__file__).parents[2] / "monitor" / "recogniser"
@@ -50,11 +50,15 @@ def run(flags: argparse.Namespace) -> int:
 
         taught = "" if flags.teacher is None else "-taught"
         run_folder = flags.run or flags.cache / f"recogniser-run-{settings.version}{taught}"
-        build(flags.root, flags.cache, run_folder, flags.out or embedded, settings, flags.teacher)
+        out = flags.out or embedded
+        check_place(out, folder=True)
+        build(flags.root, flags.cache, run_folder, out, settings, flags.teacher)
         return 0
     from training.recogniser.evaluation import Recogniser
     from training.recogniser.report import measure, page
 
+    if flags.out is not None:
+        check_place(flags.out)
     recognisers = [Recogniser(folder) for folder in flags.model or [embedded]]
     results = measure(recognisers, flags.root, settings, flags.side, flags.limit)
     if flags.out is not None:
