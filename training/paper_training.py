@@ -265,7 +265,7 @@ class _Trainer:
         else:
             restore_optimiser(optimiser, state.optimiser)
         learner, stepper = self.compute.prepare(_Loss(branch), optimiser)
-        self.compute.scale = state.scale
+        self.compute.scale = state.scale if done else {}
         progress = tqdm(
             range(done + 1, settings.epochs + 1),
             desc=branch.name,

@@ -124,6 +124,12 @@ def test_a_run_that_was_killed_goes_on_and_what_is_there_is_kept(
     assert main(arguments(teacher_folder, corpora, config, distilled)) == 0
     assert (distilled / "opinions.safetensors").read_bytes() == opinions
     assert (distilled / "teacher" / "teacher.safetensors").stat().st_mtime_ns == kept
+    out = tmp_path / "out"
+    shutil.copytree(distilled, out)
+    shutil.rmtree(out / "albert")
+    assert main(arguments(teacher_folder, corpora, config, out)) == 0
+    for name in ("model.safetensors", "tokenizer.json"):
+        assert (out / "albert" / name).read_bytes() == (distilled / "albert" / name).read_bytes()
 
 
 def test_a_run_is_gone_on_with_by_its_own_settings_alone(

@@ -23,15 +23,21 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from config.loader import SettingsError, load
+from stser_core.fusion import StserModel
 from stser_core.labels import EMOTIONS
+from stser_core.sizes import StserSettings
 from tests.training.iemocap_folder import write_small
 from training.cli import main
+from training.compute import Compute
 from training.corpora.iemocap import read_iemocap
 from training.errors import CorpusError
 from training.flags import PAPER_SETTINGS
 from training.folds import session_folds
+from training.paper import read_data
 from training.paper_report import write_report
+from training.paper_training import Keep, train_fold
 from training.settings import PaperSettings
+from training.text_encoder import TextEncoder
 
 TINY = """
 albert_rate = 3e-3
@@ -225,6 +231,42 @@ def test_a_run_that_was_killed_goes_on_to_the_identical_result(
     assert (out / "fold-2.json").stat().st_mtime_ns == kept
     for path in results.iterdir():
         assert (out / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+class Scaled(Compute):
+    """Whose scale of float16 rises with each batch; what each branch begins with is kept."""
+
+    def __init__(self) -> None:
+        self._now = 1.0
+        self.began: list[float] = []
+        super().__init__()
+
+    @property
+    def scale(self) -> dict[str, float]:
+        return {"scale": self._now}
+
+    @scale.setter
+    def scale(self, kept: dict[str, float]) -> None:
+        self._now = kept.get("scale", 1.0)
+        self.began.append(self._now)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        self._now += 1
+        super().backward(loss)
+
+
+def test_each_branch_begins_with_the_scale_of_the_beginning_however_often_the_state_is_saved(
+    corpus: Path, settings: Path, albert: Path, tmp_path: Path
+) -> None:
+    said = read_iemocap(corpus, allow_partial=True)
+    how, encoder = load(settings, PaperSettings), TextEncoder.of_albert(str(albert))
+    data = read_data(said, encoder, how, tmp_path)
+    fold = session_folds(said, how.validation_share, how.seed)[0]
+    for every_s in (0.0, 1e9):
+        model = StserModel(StserSettings(speech=how.speech, text=encoder.sizes))
+        compute = Scaled()
+        train_fold(model, data, fold, how, compute, Keep(tmp_path / f"{every_s}", every_s))
+        assert compute.began == [1.0, 1.0, 1.0]
 
 
 def test_a_folder_of_another_run_is_refused_and_what_differs_is_named(

@@ -30,7 +30,7 @@ from training.whole_file import written_whole
 logger = logging.getLogger(__name__)
 
 MAX_TOKENS = 128
-_WEIGHTS = "teacher.safetensors"
+_WEIGHTS, _DRAWS = "teacher.safetensors", "random numbers"
 
 
 class Teacher(nn.Module):
@@ -88,12 +88,12 @@ class Teacher(nn.Module):
             parameter.requires_grad = False
 
     def save(self, folder: Path) -> None:
-        """Write all weights."""
+        """Write all weights, and the state of PyTorch's random numbers: a run that goes on ends the same."""
         with written_whole(folder / _WEIGHTS) as draft:
-            save_file(self.state_dict(), draft)
+            save_file({**self.state_dict(), _DRAWS: torch.get_rng_state()}, draft)
 
     def load(self, folder: Path) -> bool:
-        """Read weights that :meth:`save` wrote; False where there are none.
+        """Read what :meth:`save` wrote; False where there is nothing.
 
         Raises:
             TrainingError: The file is damaged, or of another teacher.
@@ -102,11 +102,14 @@ class Teacher(nn.Module):
         if not path.is_file():
             return False
         try:
-            self.load_state_dict(load_file(path))
-        except (SafetensorError, RuntimeError) as error:
+            tensors = load_file(path)
+            draws = tensors.pop(_DRAWS)
+            self.load_state_dict(tensors)
+        except (SafetensorError, RuntimeError, KeyError) as error:
             raise TrainingError(
                 f"{path}: not this teacher's weights ({error}). Remove it, and run again."
             ) from error
+        torch.set_rng_state(draws)
         return True
 
 

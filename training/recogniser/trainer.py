@@ -136,6 +136,7 @@ class _Loop:
         self.validated = state["validated"]
         self.epochs_done = len(self.validated)
         self._step_number = state["step"]
+        torch.set_rng_state(state["draws"])
 
     def epoch(self, number: int) -> None:
         """One pass over the training set; writes the averaged weights and the state."""
@@ -224,8 +225,9 @@ class _Loop:
         with written_whole(checkpoint_path(folder, epoch)) as draft:
             save_file({name: tensor.contiguous() for name, tensor in weights.items()}, draft)
         state = {name: part.state_dict() for name, part in self._parts().items()}
+        state |= {"validated": self.validated, "step": self._step_number}
         with written_whole(folder / STATE) as draft:
-            torch.save({**state, "validated": self.validated, "step": self._step_number}, draft)
+            torch.save(state | {"draws": torch.get_rng_state()}, draft)
 
 
 def _moments(features: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

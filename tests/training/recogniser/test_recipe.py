@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from config.loader import load
 from tests.support.speech import spoken
@@ -16,8 +17,10 @@ from tests.training.recogniser.conftest import WORDS
 from training.cli import main
 from training.recogniser.evaluation import Recogniser
 from training.recogniser.evaluation_sets import NEW, WORD_FOR_WORD, evaluation_sets
-from training.recogniser.recipe import VALIDATION
+from training.recogniser.prepare import material, prepare
+from training.recogniser.recipe import VALIDATION, training_run
 from training.recogniser.settings import RecogniserSettings
+from training.recogniser.trainer import _Loop, checkpoint_path
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -65,6 +68,25 @@ def test_a_finished_run_is_exported_again_without_training(
     assert {path: path.stat().st_mtime_ns for path in before} == before
     for part in ("am/final.mdl", "graph/Gr.fst", "graph/words.txt"):
         assert (tmp_path / "again" / part).read_bytes() == (model / part).read_bytes()
+
+
+def test_a_run_that_was_killed_goes_on_to_the_identical_network(
+    model: Path, tiny_corpora: Path, tiny_settings: Path, tmp_path: Path
+) -> None:
+    settings = load(tiny_settings, RecogniserSettings)
+    assert settings.network.dropout > 0
+    found = material(tiny_corpora, settings)
+    prepared = prepare(tiny_corpora, model.parent / "cache", settings, found, None)
+    run = training_run(prepared, tmp_path / "run", settings)
+    torch.manual_seed(settings.seed)
+    loop = _Loop(prepared, run, settings, None)
+    loop.epoch(0)
+    torch.manual_seed(settings.seed)
+    again = _Loop(prepared, run, settings, None)
+    again.resume()
+    again.epoch(1)
+    second = [checkpoint_path(folder, 2) for folder in (run.folder, model.parent / "run")]
+    assert second[0].read_bytes() == second[1].read_bytes()
 
 
 def test_a_run_is_gone_on_with_by_its_own_settings_alone_but_other_words_may_be_exported(
