@@ -59,13 +59,18 @@ def load_audio(path: Path, sample_rate_hz: int, speed: float = 1.0) -> NDArray[n
     """Mono audio at a rate, played at a speed (which moves the pitch, too).
 
     Raises:
-        CorpusError: The file cannot be decoded.
+        CorpusError: The file cannot be decoded, or a sample of it is no finite number.
     """
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise CorpusError(f"{path}: cannot be decoded ({error}).") from error
     mono = samples.mean(axis=1)
+    if not np.isfinite(mono).all():
+        sample = int(np.isfinite(mono).argmin())
+        raise CorpusError(
+            f"{path}: sample {sample} is no finite number. Write the file again as 16-bit PCM."
+        )
     if rate * speed != sample_rate_hz:
         mono = soxr.resample(mono, rate * speed, sample_rate_hz)
     return np.asarray(mono, np.float32)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from stser_core.checkpoint import read_manifest
 from stser_core.ensemble import Stser
@@ -280,6 +281,19 @@ def test_fit_takes_the_temperatures_of_corpora_that_were_left_out(
     assert fitted.text == read_manifest(checkpoint).description.temperatures.text
     assert main([*command, str(tiny)]) == 2
     assert "holds no temperatures" in capsys.readouterr().err
+
+
+def test_fit_refuses_audio_that_is_not_all_numbers_by_file(
+    root: Path, tiny: Path, albert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpora = shutil.copytree(root, tmp_path / "corpora")
+    odd = corpora / "first" / "audio" / "0-sad-0.wav"
+    samples = tone(0, 3, 0)
+    samples[4_000] = np.nan
+    soundfile.write(odd, samples, 16_000, subtype="FLOAT")
+    arguments = ["--config", tiny, "--root", corpora, "--cache", tmp_path, "--albert", albert]
+    assert main(["fit", *map(str, arguments), "--out", str(tmp_path / "new")]) == 2
+    assert f"{odd}: sample 4000 is no finite number" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

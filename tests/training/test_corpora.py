@@ -51,3 +51,29 @@ def test_a_missing_column_and_a_missing_file_are_named(tmp_path: Path) -> None:
         read_manifest(manifest(tmp_path, "a.wav,s1", header="path,speaker"))
     with pytest.raises(CorpusError, match=r"train\.csv: cannot be read"):
         read_texts(tmp_path / "train.csv")
+
+
+def test_a_manifest_as_excel_saves_it_is_read(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "a.wav,s1,sad") / "manifest.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert [u.label for u in read_manifest(tmp_path)] == [Emotion.SAD]
+
+
+def test_columns_that_a_short_row_lacks_are_empty(tmp_path: Path) -> None:
+    folder = manifest(tmp_path, "sad", header="label4,path,speaker,text")
+    with pytest.raises(CorpusError, match=r"manifest\.csv:2: no path"):
+        read_manifest(folder)
+    (tmp_path / "dev.csv").write_text("label4,text\nsad\nsad,i miss you\n", "utf-8")
+    assert [u.text for u in read_texts(tmp_path / "dev.csv")] == ["i miss you"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"text,label4\ncaf\xe9,sad\n", "can't decode"), (b"text,label4\n%s,sad\n", "field limit")],
+)
+def test_what_is_no_csv_in_utf_8_is_refused_by_file_with_the_remedy(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    (tmp_path / "dev.csv").write_bytes(content.replace(b"%s", b"x" * 200_000))
+    with pytest.raises(CorpusError, match=rf"dev\.csv: .*{reason}.*Save it as CSV UTF-8\."):
+        read_texts(tmp_path / "dev.csv")

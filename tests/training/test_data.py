@@ -48,6 +48,17 @@ def test_a_file_that_is_no_audio_is_named(tmp_path: Path) -> None:
         load_audio(tmp_path / "text.wav", 16_000)
 
 
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_sample_that_is_no_number_is_refused_by_file_and_place(
+    tmp_path: Path, value: float
+) -> None:
+    samples = np.zeros((1_600, 2), np.float32)
+    samples[400, 1] = value
+    soundfile.write(tmp_path / "odd.wav", samples, 8_000, subtype="FLOAT")
+    with pytest.raises(CorpusError, match=r"odd\.wav: sample 400 is no finite number.*16-bit PCM"):
+        load_audio(tmp_path / "odd.wav", 16_000)
+
+
 def test_the_cache_gives_what_was_computed(root: Path, tmp_path: Path) -> None:
     utterances = read_manifest(root / "second")
     first = extract(utterances, LogMelSettings(), tmp_path)

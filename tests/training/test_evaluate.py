@@ -159,6 +159,16 @@ def test_a_row_with_neither_audio_nor_text_is_refused_by_line(
     assert "manifest.csv:3: neither path nor text" in capsys.readouterr().err
 
 
+def test_audio_that_is_not_all_numbers_is_refused_by_file(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "manifest.csv").write_text("path,label4\nodd.wav,sad\n", "utf-8")
+    soundfile.write(tmp_path / "odd.wav", np.full(8_000, np.nan), 16_000, subtype="FLOAT")
+    command = ["evaluate", "--checkpoint", checkpoint, "--root", tmp_path, "--out", tmp_path / "o"]
+    assert main(list(map(str, command))) == 2
+    assert "odd.wav: sample 0 is no finite number" in capsys.readouterr().err
+
+
 def test_predictions_go_to_the_working_folder_where_no_other_is_named(
     checkpoint: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

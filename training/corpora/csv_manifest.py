@@ -9,8 +9,9 @@ classes, or empty for an utterance of another class, which is left out), and opt
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stser_core.labels import EMOTIONS, Emotion
 from training.errors import CorpusError
@@ -26,25 +27,29 @@ def read_manifest(folder: Path, *, complete: bool = True) -> list[Utterance]:
             have audio, text or both, and a row without a speaker is a voice heard once.
 
     Raises:
-        CorpusError: The manifest is missing, lacks a column, or a row has an unknown label, no
+        CorpusError: The manifest is missing, is no CSV in UTF-8, lacks a column, or a row has an unknown label, no
             speaker, neither audio nor text, or an audio file that is not there.
     """
     utterances = []
     path = folder / "manifest.csv"
-    for line, row in _rows(path, ("path", "speaker", "label4") if complete else ("label4",)):
+    for line, row in numbered_rows(
+        path, ("path", "speaker", "label4") if complete else ("label4",)
+    ):
         label = _label(row, path, line)
         if label is None:
             continue
-        audio = folder / row["path"] if row.get("path") or complete else None
+        lacking = [name for name in ("path", "speaker") if not row.get(name)]
+        if complete and lacking:
+            raise CorpusError(
+                f"{path}:{line}: no {lacking[0]}. Each row needs audio to train on and a speaker, for "
+                "speaker-independent folds."
+            )
+        audio = folder / row["path"] if row.get("path") else None
         text = row.get("text") or None
         if audio is None and text is None:
             raise CorpusError(f"{path}:{line}: neither path nor text. A row needs one of them.")
         if audio is not None and not audio.is_file():
             raise CorpusError(f"{path}:{line}: {row['path']} is not there. Is the corpus complete?")
-        if complete and not row["speaker"]:
-            raise CorpusError(
-                f"{path}:{line}: no speaker. Speaker-independent folds need one in each row."
-            )
         utterances.append(
             Utterance(
                 corpus=row.get("corpus") or folder.name,
@@ -64,10 +69,10 @@ def read_texts(path: Path, *, label_column: str = "label4") -> list[Utterance]:
     """Labelled sentences of a text corpus, in file order.
 
     Raises:
-        CorpusError: The file is missing, lacks a column, or a row has an unknown label.
+        CorpusError: The file is missing, is no CSV in UTF-8, lacks a column, or a row has an unknown label.
     """
     utterances = []
-    for line, row in _rows(path, ("text", label_column)):
+    for line, row in numbered_rows(path, ("text", label_column)):
         label = _label(row, path, line, label_column)
         if label is not None and row["text"].strip():
             utterances.append(
@@ -84,20 +89,28 @@ def read_texts(path: Path, *, label_column: str = "label4") -> list[Utterance]:
     return utterances
 
 
-def read_rows(path: Path, needed: tuple[str, ...]) -> Iterator[Mapping[str, str]]:
-    """Rows of a CSV file that must have the ``needed`` columns.
+def read_rows(path: Path, needed: Sequence[str], **dialect: Any) -> Iterator[Mapping[str, str]]:
+    """Rows of a CSV file in UTF-8 that must have the ``needed`` columns; what a row lacks is empty.
+
+    Args:
+        path: Of the file.
+        needed: Names of columns.
+        dialect: As the ``csv`` module has it, such as ``delimiter``.
 
     Raises:
-        CorpusError: The file is missing or lacks a column.
+        CorpusError: The file is missing, is no such file, or lacks a column.
     """
-    for _, row in _rows(path, needed):
+    for _, row in numbered_rows(path, needed, **dialect):
         yield row
 
 
-def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, Mapping[str, str]]]:
+def numbered_rows(
+    path: Path, needed: Sequence[str], **dialect: Any
+) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """As :func:`read_rows`, with the number of the line where each row ends."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
+        with path.open(encoding="utf-8-sig", newline="") as file:  # Excel begins it with a mark
+            reader = csv.DictReader(file, restval="", **dialect)
             missing = [name for name in needed if name not in (reader.fieldnames or ())]
             if missing:
                 raise CorpusError(
@@ -107,6 +120,8 @@ def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, Mapping[st
                 yield reader.line_num, row
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror}). Check --root.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CorpusError(f"{path}: no CSV in UTF-8 ({error}). Save it as CSV UTF-8.") from error
 
 
 def _label(row: Mapping[str, str], path: Path, line: int, column: str = "label4") -> Emotion | None:
