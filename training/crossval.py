@@ -29,7 +29,7 @@ from stser_core.fusion import StserModel
 from stser_core.labels import Emotion
 from stser_core.tensors import load_model
 from training.errors import TrainingError
-from training.fit import HEARD_IN_VALIDATION, fit_bimodal, fit_speech, matched_pairs
+from training.fit import HEARD_IN_VALIDATION, fit_bimodal, fit_speech, matched_pairs, trained_alike
 from training.folds import left_out_fold, speaker_folds, training_only
 from training.held_out import (
     HEARD,
@@ -189,12 +189,16 @@ def of_checkpoint(
 
     Returns:
         As :func:`crossval`, and ``judged``: the checkpoint's name and version.
+
+    Raises:
+        CorpusError: A corpus is missing or damaged.
+        TrainingError: The settings would set other speakers apart than the checkpoint's training did.
     """
     speech = read_speech(root, settings, cache, augmented=False)
     text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
-    manifest = read_manifest(checkpoint)
-    model, prior = load_model(manifest), manifest.description.prior.statistics()
     apart = training_only(speech.utterances, settings.validation_share, settings.seed)
+    manifest = trained_alike(checkpoint, speech, apart, settings)
+    model, prior = load_model(manifest), manifest.description.prior.statistics()
     run = Run("checkpoint", dataclasses.replace(apart, test=apart.validation), settings)
     score_run(model, prior, run, speech, out)
     score_pairs(model, prior, run, speech, text, out, manifest.digest)

@@ -198,12 +198,13 @@ def fit(
         teacher: Of the speech branch.
         text_from: Takes the trained text branch of this checkpoint instead of training one.
         opinions: A teacher's, as ``stser-train distil`` writes them.
-        speech_from: Likewise the speech branch, which must be of the same corpora.
+        speech_from: Likewise the speech branch, which must be of the same corpora, seed and front end.
         strangers: Results of ``left-out``, whose temperatures take the place of those of validation speakers.
 
     Raises:
         CorpusError: A corpus is missing or damaged.
-        TrainingError: The opinions are of other sentences, or the hearing of other utterances.
+        TrainingError: The opinions are of other sentences, the hearing of other utterances, or the speech
+            branch of other speakers.
         CheckpointError: The checkpoint would not be sound, or ``out`` holds something else; nothing is
             written.
     """
@@ -218,7 +219,9 @@ def fit(
         teacher.start(model.smodel)
         prior = fit_speech(model, speech, fold, root, settings, teacher.taught(speech, settings))
     else:
-        model, prior = _with_speech_of(speech_from, encoder, settings)
+        model, prior = _with_speech_of(
+            trained_alike(speech_from, speech, fold, settings), encoder, settings
+        )
     if text_from is None:
         fit_text(model, text, settings, believed)
     else:
@@ -244,11 +247,38 @@ def fit(
     )
 
 
+def trained_alike(
+    checkpoint: Path, speech: SpeechData, fold: Fold, settings: OpenSettings
+) -> Manifest:
+    """A checkpoint whose speech branch was trained with these settings and set the same speakers apart.
+
+    Raises:
+        CheckpointError: It is not sound, or was made for another front end.
+        TrainingError: Its adaptation or its validation speakers are others.
+    """
+    manifest = read_manifest(checkpoint, log_mel=settings.log_mel)
+    if manifest.description.adaptation != settings.adaptation:
+        raise TrainingError(
+            f"{checkpoint}: trained with another adaptation: {manifest.description.adaptation} there, "
+            f"{settings.adaptation} here. Name its settings with --config."
+        )
+    apart = manifest.notes.get("validation_speakers")
+    if apart != _validation_speakers(speech, fold):
+        raise TrainingError(
+            f"{checkpoint}: its training set other speakers apart than these settings do, which would "
+            "judge speakers that it was trained on. Name its settings with --config, its corpora with --root."
+        )
+    return manifest
+
+
+def _validation_speakers(speech: SpeechData, fold: Fold) -> list[str]:
+    return sorted({speech.utterances[i].speaker for i in fold.validation})
+
+
 def _with_speech_of(
-    checkpoint: Path, encoder: TextEncoder, settings: OpenSettings
+    given: Manifest, encoder: TextEncoder, settings: OpenSettings
 ) -> tuple[StserModel, LogMelStatistics]:
     """A model with the trained speech branch of a checkpoint, and the prior that goes with it."""
-    given = read_manifest(checkpoint)
     sizes = dataclasses.replace(settings.sizes, speech=given.description.sizes.speech)
     model, trained = started(encoder, dataclasses.replace(settings, sizes=sizes)), load_model(given)
     model.smodel.load_state_dict(trained.smodel.state_dict())
@@ -339,7 +369,7 @@ def notes(
         "pairing": "The bimodal classifier was trained on pairs of speech and text of unpaired "
         "corpora, matched by label. No corpus had words and voice of one utterance.",
         "training_utterances": len(fold.train),
-        "validation_speakers": sorted({speech.utterances[i].speaker for i in fold.validation}),
+        "validation_speakers": _validation_speakers(speech, fold),
         "training_sentences": len(text.train),
         "text_test": figures,
         "seed": settings.seed,

@@ -17,12 +17,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stser_core.checkpoint import read_manifest
 from stser_core.fusion import StserModel
 from stser_core.tensors import load_model
 from training.channels import CLEAN, Channel, conditions
 from training.crossval import crossval_runs, load_speech
 from training.errors import TrainingError
+from training.fit import trained_alike
 from training.folds import Fold, training_only
 from training.front_end import extract, load_audio
 from training.held_out import Run
@@ -68,16 +68,19 @@ def robustness(
 
     Raises:
         CorpusError: A corpus is missing or damaged.
-        TrainingError: There is no noise, or ``crossval`` is not done.
+        TrainingError: There is no noise, ``crossval`` is not done, or the settings would set other
+            speakers apart than the checkpoint's training did.
     """
     speech = read_speech(root, settings, cache, augmented=False)
     if checkpoint is None:
         judged = FOLDS
         models = [(run, load_speech(run, crossval)) for run in crossval_runs(speech, settings)]
     else:
-        manifest = read_manifest(checkpoint)
+        apart = training_only(speech.utterances, settings.validation_share, settings.seed)
+        manifest = trained_alike(checkpoint, speech, apart, settings)
         judged = f"{manifest.description.name} {manifest.description.version}"
-        models = [(_apart(speech, settings), load_model(manifest))]
+        run = Run("checkpoint", Fold(apart.train, (), apart.validation), settings)
+        models = [(run, load_model(manifest))]
     some = _some(speech.utterances, each)
     wanted = {index for run, _ in models for index in run.fold.test}
     some = [index for index in some if index in wanted]
@@ -89,12 +92,6 @@ def robustness(
         figures[channel.name] = _figures(channel, data, some, models, speech)
         logger.info("%s: %s", channel.name, figures[channel.name])
     return {"judged": judged, "conditions": figures}
-
-
-def _apart(speech: SpeechData, settings: OpenSettings) -> Run:
-    """A test on the speakers that the training of a checkpoint set apart."""
-    apart = training_only(speech.utterances, settings.validation_share, settings.seed)
-    return Run("checkpoint", Fold(apart.train, (), apart.validation), settings)
 
 
 def _conditions(root: Path, settings: OpenSettings) -> list[Channel]:

@@ -160,6 +160,39 @@ def test_a_trained_speech_branch_can_be_taken_as_it_is(
     np.testing.assert_allclose(*logits, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "command", [["held-out"], ["robustness"], ["fit", "--text-from", "{}", "--speech-from", "{}"]]
+)
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (("version =", "seed = 3\nversion ="), "its training set other speakers apart"),
+        (("[speech]", "[adaptation]\nshape_frames = 7.0\n[speech]"), "another adaptation"),
+        (("[speech]", "[log_mel]\nf_min_hz = 300.0\n[speech]"), "another front end"),
+    ],
+)
+def test_a_checkpoint_is_not_judged_or_gone_on_with_by_settings_of_another_training(
+    command: list[str],
+    changed: tuple[str, str],
+    message: str,
+    checkpoint: Path,
+    root: Path,
+    tiny: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "other.toml"
+    config.write_text(tiny.read_text("utf-8").replace(*changed, 1), "utf-8")
+    arguments = ["--config", config, "--root", root, "--cache", tmp_path, "--out", tmp_path / "out"]
+    named = [part.format(checkpoint) for part in command]
+    if command[0] != "fit":
+        named += ["--checkpoint", str(checkpoint)]
+    assert main([*named, *map(str, arguments)]) == 2
+    assert f"{checkpoint}" in (error := capsys.readouterr().err)
+    assert message in error
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture(scope="module")
 def left_out(
     checkpoint: Path, root: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory
