@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stser_core.labels import EMOTIONS
-from training.corpora import read_manifest, read_texts
+from training.corpora import read_manifests, read_texts
+from training.errors import CorpusError
 from training.folds import Fold, speaker_folds
 from training.front_end import load_audio
 from training.metrics import confusion, unweighted_accuracy, weighted_accuracy
@@ -48,7 +49,7 @@ def baseline(root: Path, cache: Path, settings: OpenSettings) -> dict[str, Any]:
 
 def speech_baseline(root: Path, cache: Path, settings: OpenSettings) -> dict[str, Any]:
     """One model a corpus, as a user of one corpus would train it, on the folds of ``crossval``."""
-    utterances = [u for name in settings.speech.corpora for u in read_manifest(root / name)]
+    utterances = read_manifests(root, settings.speech.corpora)
     features = _egemaps(utterances, cache)
     labels = np.array([EMOTIONS.index(u.label) for u in utterances])
     corpora = np.array([u.corpus for u in utterances])
@@ -63,6 +64,11 @@ def speech_baseline(root: Path, cache: Path, settings: OpenSettings) -> dict[str
             for fold in folds:
                 train = [i for i in _taught(fold) if corpora[i] == corpus]
                 test = [i for i in fold.test if corpora[i] == corpus]
+                if len(np.unique(labels[train])) < 2:
+                    raise CorpusError(
+                        f"{corpus}: the training speakers of a fold have one class. A baseline learns "
+                        "to tell two at least."
+                    )
                 counts += confusion(labels[test], _machine(values, labels, train, test))
             figures[f"eGeMAPS + SVM, {corpus}, {name}"] = _figures(counts)
     return figures

@@ -48,6 +48,9 @@ from training.held_out import (
 from training.loop import score_speech, score_text
 from training.open_corpora import (
     TextSplit,
+    check_classes,
+    check_fold,
+    check_text,
     generator,
     noise_files,
     read_speech,
@@ -149,14 +152,34 @@ def _run_all(
     settings: OpenSettings,
     teacher: VoiceTeacher,
 ) -> None:
+    text = _text(root, checkpoint, settings)
     left = [run for run in runs if not _speech_is_done(run, out)]
+    for run in left:
+        check_fold(speech.utterances, run.fold, run.settings)
     taught = teacher.taught(speech, settings) if left else Taught()
     begin(out, _decided_by(speech, root, settings, teacher))
     for run in left:
         run_speech(run, speech, root, out, teacher, taught)
-    text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
     for run in runs:
         run_pairs(run, speech, text, checkpoint, out)
+
+
+def _text(root: Path, checkpoint: Path, settings: OpenSettings) -> TextSplit:
+    """Sentences for pairs.
+
+    Raises:
+        CorpusError: A corpus is missing or damaged, or lacks a class.
+        TrainingError: The corpus for pairs is not among the tests.
+    """
+    if PAIR_TEST not in settings.text.tests:
+        raise TrainingError(
+            f"text.tests ({', '.join(settings.text.tests)}) must have {PAIR_TEST}: its sentences are "
+            "paired with held-out speakers."
+        )
+    text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
+    check_text(text, settings)
+    check_classes(text.tests[PAIR_TEST].utterances, f"{PAIR_TEST}/dev.csv")
+    return text
 
 
 def _figures(
@@ -195,7 +218,7 @@ def of_checkpoint(
         TrainingError: The settings would set other speakers apart than the checkpoint's training did.
     """
     speech = read_speech(root, settings, cache, augmented=False)
-    text = read_text(root, settings, TextEncoder.of_checkpoint(checkpoint).tokenizer())
+    text = _text(root, checkpoint, settings)
     apart = training_only(speech.utterances, settings.validation_share, settings.seed)
     manifest = trained_alike(checkpoint, speech, apart, settings)
     model, prior = load_model(manifest), manifest.description.prior.statistics()

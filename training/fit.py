@@ -34,7 +34,8 @@ from training.metrics import confusion, unweighted_accuracy, weighted_accuracy
 from training.mishearing import Confusions, misheard
 from training.open_corpora import (
     TextSplit,
-    check_apart,
+    check_fold,
+    check_text,
     generator,
     read_noises,
     read_speech,
@@ -77,7 +78,7 @@ def fit_speech(
     Returns:
         The prior that goes with it.
     """
-    check_apart(data.utterances, fold)
+    check_fold(data.utterances, fold, settings)
     prior = data.prior(fold.train)
     batches = SpeechBatches(
         data,
@@ -211,6 +212,7 @@ def fit(
     check_replaceable(out)
     known = {} if strangers is None else read_temperatures(strangers)
     text = read_text(root, settings, encoder.tokenizer())
+    check_text(text, settings)
     believed = None if opinions is None else read_opinions(opinions, text.data)
     speech = read_speech(root, settings, cache)
     fold = training_only(speech.utterances, settings.validation_share, settings.seed)

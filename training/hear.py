@@ -19,7 +19,7 @@ from torch import nn
 from tqdm import tqdm
 from transformers import WhisperFeatureExtractor, WhisperModel
 
-from training.corpora import read_manifest
+from training.corpora import read_manifests
 from training.errors import TrainingError
 from training.front_end import load_audio, trim
 from training.hearing import write_hearing
@@ -107,7 +107,7 @@ def hear(folder: Path, root: Path, out: Path, settings: OpenSettings) -> Path:
     ear = WhisperEar(folder, half=settings.lesson.half_precision)
     layers = settings.lesson.layers
     ear.check(layers)
-    utterances = [u for name in settings.speech.corpora for u in read_manifest(root / name)]
+    utterances = read_manifests(root, settings.speech.corpora)
     heard = []
     for utterance in tqdm(utterances, desc="hear", mininterval=10):
         assert utterance.audio is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stser_core.features import LogMel, LogMelSettings, log_mel
+from stser_core.labels import EMOTIONS
 from stser_core.text import TextTokenizer
 from training.channels import TRAINED, Channel
-from training.corpora import read_manifest, read_texts
-from training.errors import TrainingError
+from training.corpora import read_manifests, read_texts
+from training.corpora.csv_manifest import read_rows
+from training.errors import CorpusError, TrainingError
 from training.folds import Fold
 from training.front_end import extract, load_audio
 from training.manners import VOICES
@@ -50,7 +51,7 @@ def read_speech(
         CorpusError: A corpus is missing or damaged.
         TrainingError: There is no channel or voice of a name.
     """
-    utterances = [u for name in settings.speech.corpora for u in read_manifest(root / name)]
+    utterances = read_manifests(root, settings.speech.corpora)
     versions = {PLAIN: extract(utterances, settings.log_mel, cache)}
     if augmented:
         for speed in settings.speech.speeds:
@@ -84,13 +85,13 @@ def noise_recordings(
     """Noise that is there: the corpus' last fold for tests, the others for training.
 
     Raises:
-        CorpusError: A recording cannot be decoded.
+        CorpusError: The manifest lacks a column, or a recording cannot be decoded.
     """
     manifest = root / NOISE_CORPUS / "manifest.csv"
     if not manifest.is_file():
         return []
-    with manifest.open(encoding="utf-8", newline="") as file:
-        rows = [row["path"] for row in csv.DictReader(file) if (row["split"] == NOISE_TEST) == test]
+    found = read_rows(manifest, ("path", "split"))
+    rows = [row["path"] for row in found if (row["split"] == NOISE_TEST) == test]
     return [load_audio(manifest.parent / path, settings.sample_rate_hz) for path in sorted(rows)]
 
 
@@ -149,13 +150,51 @@ def _validation(utterances: Sequence[Utterance], settings: OpenSettings) -> set[
     return chosen
 
 
-def check_apart(utterances: Sequence[Utterance], fold: Fold) -> None:
-    """Stop where a speaker is on two sides of a split: figures would be worthless."""
+def check_fold(utterances: Sequence[Utterance], fold: Fold, settings: OpenSettings) -> None:
+    """Stop where a speaker is on two sides of a split, or there is too little to train on.
+
+    Raises:
+        CorpusError: A corpus or a class has no training speaker.
+    """
     sides = [
         {utterances[i].speaker for i in part} for part in (fold.train, fold.validation, fold.test)
     ]
     shared = (sides[0] & sides[1]) | (sides[0] & sides[2]) | (sides[1] & sides[2])
     assert not shared, f"speakers on two sides: {sorted(shared)}"
+    train = [utterances[i] for i in fold.train]
+    for corpus in settings.speech.corpora:
+        if corpus not in {u.corpus for u in train}:
+            raise CorpusError(
+                f"{corpus}: too few speakers. Each corpus needs one to train on beside those of validation."
+            )
+    check_classes(train, f"the training speakers of {', '.join(settings.speech.corpora)}")
+
+
+def check_text(split: TextSplit, settings: OpenSettings) -> None:
+    """Stop where sentences lack a class, before hours of training.
+
+    Raises:
+        CorpusError: Those to train on do, or those to validate on.
+    """
+    sentences, text = split.data.utterances, settings.text
+    check_classes([sentences[i] for i in split.train], f"{', '.join(text.corpora)}/train.csv")
+    check_classes(
+        [sentences[i] for i in split.validation],
+        f"validation sentences out of text.tests ({', '.join(text.tests)})",
+    )
+
+
+def check_classes(utterances: Sequence[Utterance], what: str) -> None:
+    """Stop where none of these is of one of the classes.
+
+    Raises:
+        CorpusError: So it is; names ``what`` these are.
+    """
+    missing = [label for label in EMOTIONS if label not in {u.label for u in utterances}]
+    if missing:
+        raise CorpusError(
+            f"{what}: nothing is {missing[0]}. All of {', '.join(EMOTIONS)} are needed."
+        )
 
 
 def generator(settings: OpenSettings, *purpose: int) -> np.random.Generator:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -316,17 +317,108 @@ def test_fit_takes_the_temperatures_of_corpora_that_were_left_out(
     assert "holds no temperatures" in capsys.readouterr().err
 
 
-def test_fit_refuses_audio_that_is_not_all_numbers_by_file(
-    root: Path, tiny: Path, albert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    corpora = shutil.copytree(root, tmp_path / "corpora")
-    odd = corpora / "first" / "audio" / "0-sad-0.wav"
+@pytest.fixture
+def own(root: Path, tmp_path: Path) -> Path:
+    """Corpora to damage."""
+    return shutil.copytree(root, tmp_path / "corpora")
+
+
+def kept(path: Path, *wanted: str) -> None:
+    """Keep the rows of a CSV file that have one of these words."""
+    header, *rows = path.read_text("utf-8").splitlines()
+    some = [row for row in rows if any(f",{word}" in row for word in wanted)]
+    path.write_text("\n".join([header, *some]) + "\n", "utf-8")
+
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(own: Path, tiny: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """What a command says that refuses the corpora of ``own`` before it trains anything."""
+
+    def last_line(command: str, config: Path = tiny) -> str:
+        out = own.with_name(f"out-{command}")
+        arguments = ["--config", config, "--root", own, "--cache", own.parent, "--out", out]
+        named = [] if command == "baseline" else ["--checkpoint", checkpoint]
+        more = ["--text-from", checkpoint] if command == "fit" else named
+        assert main([command, *map(str, [*arguments, *more])]) == 2
+        assert not out.exists()
+        return capsys.readouterr().err.splitlines()[-1]
+
+    return last_line
+
+
+def test_fit_refuses_audio_that_is_not_all_numbers_by_file(own: Path, refused: Refused) -> None:
+    odd = own / "first" / "audio" / "0-sad-0.wav"
     samples = tone(0, 3, 0)
     samples[4_000] = np.nan
     soundfile.write(odd, samples, 16_000, subtype="FLOAT")
-    arguments = ["--config", tiny, "--root", corpora, "--cache", tmp_path, "--albert", albert]
-    assert main(["fit", *map(str, arguments), "--out", str(tmp_path / "new")]) == 2
-    assert f"{odd}: sample 4000 is no finite number" in capsys.readouterr().err
+    assert f"{odd}: sample 4000 is no finite number" in refused("fit")
+
+
+@pytest.mark.parametrize("command", ["fit", "left-out"])
+def test_a_corpus_with_too_few_speakers_is_refused_before_training(
+    command: str, own: Path, refused: Refused
+) -> None:
+    kept(own / "second" / "manifest.csv", "s3,")
+    assert "second: too few speakers" in refused(command)
+
+
+@pytest.mark.parametrize("command", ["fit", "crossval", "left-out", "baseline"])
+def test_rows_of_another_corpus_than_their_folder_are_refused(
+    command: str, own: Path, refused: Refused
+) -> None:
+    manifest = own / "second" / "manifest.csv"
+    manifest.write_text(manifest.read_text("utf-8").replace(",second,", ",mine,"), "utf-8")
+    assert f"{manifest}: corpus is 'mine' in a row. It must be 'second'" in refused(command)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("fit", "the training speakers of first, second: nothing is happy"),
+        ("crossval", "the training speakers of first, second: nothing is happy"),
+        ("baseline", "first: the training speakers of a fold have one class"),
+    ],
+)
+def test_speech_of_one_class_is_refused_before_training(
+    command: str, message: str, own: Path, refused: Refused
+) -> None:
+    for corpus in ("first", "second"):
+        kept(own / corpus / "manifest.csv", "angry,")
+    assert message in refused(command)
+
+
+@pytest.mark.parametrize(("command", "file"), [("fit", "train.csv"), ("crossval", "dev.csv")])
+def test_sentences_without_a_class_are_refused_before_training(
+    command: str, file: str, own: Path, refused: Refused
+) -> None:
+    kept(own / "goemotions" / file, "angry", "sad")
+    assert f"goemotions/{file}: nothing is happy" in refused(command)
+
+
+@pytest.mark.parametrize(
+    ("command", "tests", "message"),
+    [
+        ("crossval", '["mine"]', "text.tests (mine) must have goemotions"),
+        ("held-out", '["mine"]', "text.tests (mine) must have goemotions"),
+        ("fit", "[]", "validation sentences out of text.tests (): nothing is angry"),
+    ],
+)
+def test_tests_without_the_sentences_that_are_needed_are_refused_before_training(
+    command: str, tests: str, message: str, own: Path, tiny: Path, refused: Refused
+) -> None:
+    (own / "goemotions").rename(own / "mine")
+    config = own / "settings.toml"
+    text = tiny.read_text("utf-8").replace('tests = ["goemotions"]', f"tests = {tests}")
+    config.write_text(text.replace('["goemotions"]', '["mine"]'), "utf-8")
+    assert message in refused(command, config)
+
+
+def test_noise_without_a_split_is_refused(own: Path, refused: Refused) -> None:
+    (own / "esc10" / "manifest.csv").write_text("path,fold\na.wav,1\n", "utf-8")
+    assert "esc10/manifest.csv: no column split" in refused("fit")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from training.corpora.crema_d import read_crema_d
-from training.corpora.csv_manifest import read_manifest, read_texts
+from training.corpora.csv_manifest import read_manifest, read_manifests, read_texts
 from training.corpora.emo_db import EMO_DB
 from training.corpora.esd import read_esd
 from training.corpora.iemocap import read_iemocap
@@ -22,7 +22,7 @@ from training.corpora.savee import SAVEE
 from training.corpora.tess import TESS
 from training.utterance import Utterance
 
-__all__ = ["READERS", "Reader", "read_corpus", "read_manifest", "read_texts"]
+__all__ = ["READERS", "Reader", "read_corpus", "read_manifest", "read_manifests", "read_texts"]
 
 
 class Reader(Protocol):

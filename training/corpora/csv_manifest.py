@@ -65,6 +65,24 @@ def read_manifest(folder: Path, *, complete: bool = True) -> list[Utterance]:
     return utterances
 
 
+def read_manifests(root: Path, corpora: Sequence[str]) -> list[Utterance]:
+    """Utterances of several corpora to train on, each in the folder of its name.
+
+    Raises:
+        CorpusError: As :func:`read_manifest`, or a row says that it is of another corpus.
+    """
+    utterances = []
+    for name in corpora:
+        found = read_manifest(root / name)
+        if others := sorted({u.corpus for u in found} - {name}):
+            raise CorpusError(
+                f"{root / name / 'manifest.csv'}: corpus is {others[0]!r} in a row. It must be {name!r}, as "
+                "in speech.corpora."
+            )
+        utterances += found
+    return utterances
+
+
 def read_texts(path: Path, *, label_column: str = "label4") -> list[Utterance]:
     """Labelled sentences of a text corpus, in file order.
 

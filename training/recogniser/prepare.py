@@ -5,7 +5,6 @@ Each part is a file of its own in the cache, so that preparation goes on where i
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import logging
 import zlib
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from training.corpora.csv_manifest import read_rows
 from training.front_end import load_audio
 from training.recogniser.features import SAMPLE_RATE_HZ, Features, Spoken, log_mel, write_features
 from training.recogniser.phone_teacher import PhoneTeacher
@@ -163,8 +163,8 @@ def _synthesised(
 
 def _noise(folder: Path) -> Iterator[Spoken]:
     """Recordings of noise; the last of five folds is kept for tests of robustness."""
-    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
-        paths = [folder / row["path"] for row in csv.DictReader(file) if row["split"] != "fold5"]
+    rows = read_rows(folder / "manifest.csv", ("path", "split"))
+    paths = [folder / row["path"] for row in rows if row["split"] != "fold5"]
     for path in tqdm(paths, "noise", smoothing=0):
         yield Spoken((), log_mel(load_audio(path, SAMPLE_RATE_HZ)))
 
