@@ -14,7 +14,7 @@ from config.loader import SettingsError, load
 from stser_core.errors import StserError
 from training.corpora import READERS, read_corpus
 from training.errors import TrainingError
-from training.flags import PAPER_SETTINGS, SETTINGS, parser
+from training.flags import PAPER_SETTINGS, SETTINGS, check_used, parser
 from training.recogniser.cli import run as run_recogniser
 from training.settings import OpenSettings, PaperSettings
 from training.utterance import Utterance
@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise TrainingError(
                 "--root is missing: name the folder of the corpora, or set STSER_DATA."
             )
+        check_used(flags)
         if flags.command == "evaluate":
             return _evaluate(flags)
         if flags.command == "recogniser":
@@ -44,11 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if flags.command in {"crossval", "baseline"} and flags.corpus == "iemocap":
             run = _paper if flags.command == "crossval" else _paper_baseline
             return run(flags, load(flags.config or PAPER_SETTINGS, PaperSettings))
-        if getattr(flags, "transcripts", "reference") != "reference":
-            raise TrainingError(
-                f"--transcripts {flags.transcripts} needs --corpus iemocap: the open corpora have no "
-                "recordings of their sentences."
-            )
         return _run(flags, load(flags.config or SETTINGS, OpenSettings))
     except (TrainingError, StserError, SettingsError) as error:
         sys.stderr.write(f"stser-train: {error}\n")

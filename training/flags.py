@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from training.corpora import READERS
+from training.errors import TrainingError
 from training.recogniser.cli import SETTINGS as RECOGNISER_SETTINGS
 from training.recogniser.cli import add_command as add_recogniser_command
 
@@ -164,7 +166,55 @@ def parser() -> argparse.ArgumentParser:
         default=Path("docs"),
         help="folder of the pages: results/training.md, model-card.md, images/model (default: docs)",
     )
+    for command in commands.choices.values():
+        command.set_defaults(default=command.get_default)
     return flags
+
+
+_PAPER: Final = "--text-encoder --device --mixed-precision --parallel --save-every --allow-partial --transcripts"
+_USED: Final[Sequence[tuple[str, str, Callable[[argparse.Namespace], bool], str]]] = (
+    ("crossval", _PAPER, lambda f: f.corpus == "iemocap", "without --corpus iemocap"),
+    (
+        "crossval",
+        "--smodel --hearing --read",
+        lambda f: f.corpus == "open",
+        "without --corpus open",
+    ),
+    ("crossval", "--checkpoint", lambda f: f.text_encoder is None, "beside --text-encoder"),
+    ("baseline", _PAPER, lambda f: f.corpus == "iemocap", "without --corpus iemocap"),
+    ("fit", "--albert --opinions", lambda f: f.text_from is None, "beside --text-from"),
+    (
+        "fit",
+        "--smodel --hearing --read",
+        lambda f: f.speech_from is None,
+        "beside --speech-from",
+    ),
+    ("robustness", "--crossval", lambda f: f.checkpoint is None, "beside --checkpoint"),
+    ("evaluate", "--config", lambda f: False, "in evaluate"),
+    *(
+        (
+            command,
+            "--vosk-model --min-transcript-confidence",
+            lambda f: f.transcripts == "vosk",
+            "without --transcripts vosk",
+        )
+        for command in ("crossval", "baseline", "evaluate")
+    ),
+)
+"""Of commands, flags that are used under a condition alone, and where it does not hold."""
+
+
+def check_used(flags: argparse.Namespace) -> None:
+    """Stop where a flag was given that would change nothing.
+
+    Raises:
+        TrainingError: There is one.
+    """
+    for command, names, used, where in _USED:
+        for name in names.split() if command == flags.command and not used(flags) else ():
+            at = name.removeprefix("--").replace("-", "_")
+            if getattr(flags, at, None) != flags.default(at):
+                raise TrainingError(f"{name} changes nothing {where}. Leave it out.")
 
 
 def _add_held_out(commands: Any, shared: argparse.ArgumentParser) -> None:

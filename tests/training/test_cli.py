@@ -422,6 +422,37 @@ def test_noise_without_a_split_is_refused(own: Path, refused: Refused) -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "flags", "where"),
+    [
+        ("fit --out x --text-from x", "--albert --opinions", "beside --text-from"),
+        ("fit --out x --speech-from x", "--smodel --hearing --read", "beside --speech-from"),
+        ("crossval", "--text-encoder --save-every", "without --corpus iemocap"),
+        ("crossval", "--device=cuda --mixed-precision=fp16", "without --corpus iemocap"),
+        ("crossval", "--parallel=batches --transcripts=vosk", "without --corpus iemocap"),
+        ("crossval --corpus iemocap", "--smodel --hearing --read", "without --corpus open"),
+        ("crossval --corpus iemocap --text-encoder x", "--checkpoint", "beside --text-encoder"),
+        ("crossval --corpus iemocap", "--vosk-model", "without --transcripts vosk"),
+        ("baseline", "--transcripts=vosk", "without --corpus iemocap"),
+        ("robustness --checkpoint x", "--crossval", "beside --checkpoint"),
+        ("evaluate", "--config", "in evaluate"),
+        (
+            "evaluate",
+            "--vosk-model --min-transcript-confidence",
+            "without --transcripts vosk",
+        ),
+    ],
+)
+def test_a_flag_that_would_change_nothing_is_refused(
+    command: str, flags: str, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flag in flags.split():
+        name, _, value = flag.partition("=")
+        assert main([*command.split(), "--root", "nowhere", name, value or "1"]) == 2
+        said = capsys.readouterr().err
+        assert said == f"stser-train: {name} changes nothing {where}. Leave it out.\n"
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["fit", "--out", "x", "--root", "nowhere"], "nowhere/"),

@@ -170,4 +170,4 @@ def test_open_corpora_have_no_recordings_of_their_sentences(
 ) -> None:
     command = ["crossval", "--transcripts", "vosk", "--root", "r", "--out", str(tmp_path)]
     assert main(command) == 2
-    assert "--transcripts vosk needs --corpus iemocap" in capsys.readouterr().err
+    assert "--transcripts changes nothing without --corpus iemocap" in capsys.readouterr().err
