@@ -11,6 +11,9 @@ plain, with a kernel stretched over time, twice as far with each further block."
 
 BLOCK_KINDS: Final[tuple[str, ...]] = get_args(BlockKind)
 
+LEAST_MELS: Final = 13
+"""Mel bins without which a short cut has no ripples."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechModelSettings:
@@ -80,6 +83,11 @@ class SpeechModelSettings:
             raise ValueError(
                 f"speech.pool_mels ({self.pool_mels}) must be at least 1 and at most speech.n_mels "
                 f"({self.n_mels})."
+            )
+        if self.short_cut and self.n_mels < LEAST_MELS:
+            raise ValueError(
+                f"speech.n_mels ({self.n_mels}) must be {LEAST_MELS} or more where speech.short_cut: it hears "
+                "harmonics in the low ones."
             )
         if self.heads < 1 or self.representation % self.heads:
             raise ValueError(

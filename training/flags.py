@@ -217,6 +217,14 @@ def check_used(flags: argparse.Namespace) -> None:
                 raise TrainingError(f"{name} changes nothing {where}. Leave it out.")
 
 
+def positive(text: str) -> int:
+    """A number of 1 or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} must be positive")
+    return number
+
+
 def _add_held_out(commands: Any, shared: argparse.ArgumentParser) -> None:
     """What else is asked of speakers that a model never heard."""
     left_out = commands.add_parser(
@@ -254,7 +262,7 @@ def _add_held_out(commands: Any, shared: argparse.ArgumentParser) -> None:
     )
     robustness.add_argument(
         "--each",
-        type=int,
+        type=positive,
         default=1,
         metavar="N",
         help="judge one of N utterances of each speaker and class (default: 1, all)",
@@ -377,7 +385,7 @@ def _add_text_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     )
     confusions.add_argument(
         "--each",
-        type=int,
+        type=positive,
         default=400,
         metavar="N",
         help="sentences of each corpus and class, at most (default: 400)",
@@ -389,5 +397,5 @@ def _add_text_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
         help="the text classifier on test sentences as written and as recognised",
     )
     words.add_argument("--checkpoint", type=Path, help="default: the packaged one")
-    words.add_argument("--sentences", type=int, default=800, help="how many (default: 800)")
+    words.add_argument("--sentences", type=positive, default=800, help="how many (default: 800)")
     words.add_argument("--out", type=Path, required=True, help="Markdown file to write")

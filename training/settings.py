@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from operator import attrgetter
+from typing import Final, Literal
 
 from stser_core.adaptation import AdaptationSettings
 from stser_core.features import LogMelSettings
@@ -279,6 +280,20 @@ class BimodalTrainingSettings:
     """Share of the target spread over all classes."""
 
 
+_POSITIVE: Final = (
+    "speech.batch",
+    "speech.group",
+    "speech.crop_frames",
+    "speech.validate_every",
+    "pretraining.held_out",
+    "pretraining.validate_every",
+    "text.batch",
+    "text.validate_every",
+    "distil.batch",
+    "bimodal.batch",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenSettings:
     """Training on open corpora: speech from some, text from others."""
@@ -309,6 +324,13 @@ class OpenSettings:
                 f"validation_share ({self.validation_share:g}) must be between 0 and 1: "
                 "something must be left to train on and something to stop by."
             )
+        if self.folds < 2:
+            raise ValueError(
+                f"folds ({self.folds}) must be 2 or more: one is tested, others teach."
+            )
+        for name in _POSITIVE:
+            if (value := attrgetter(name)(self)) < 1:
+                raise ValueError(f"{name} ({value}) must be positive.")
         for part in (self.speech, self.text):
             if len(part.corpora) != len(part.corpus_shares):
                 raise ValueError(

@@ -32,7 +32,8 @@ def weights(
     for at, row in enumerate(taken):
         others = np.flatnonzero(may_be_heard)
         others = rng.permutation(others[others != at])[:count]
-        row[others] = 1 / (len(others) + settings.voice_utterances)
+        if len(others) > 0:
+            row[others] = 1 / (len(others) + settings.voice_utterances)
     return taken
 
 

@@ -15,6 +15,7 @@ from stser_core.sizes import SpeechModelSettings, StserSettings, TextModelSettin
         (SpeechModelSettings, {"heads": 5}, "speech.heads"),
         (SpeechModelSettings, {"dropout": 1.0}, "speech.dropout"),
         (SpeechModelSettings, {"hidden": 0}, "speech.hidden"),
+        (SpeechModelSettings, {"n_mels": 12, "short_cut": True}, "speech.n_mels"),
         (TextModelSettings, {"heads": 7}, "text.heads"),
         (TextModelSettings, {"groups": 3}, "text.groups"),
         (TextModelSettings, {"max_tokens": 2}, "text.max_tokens"),

@@ -126,6 +126,22 @@ def test_robustness_asks_held_out_speakers_in_every_condition(
     assert found["conditions"]["clean"]["utterances"] == 2 * len(EMOTIONS)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["robustness", "--each"],
+        ["confusions", "--out=x", "--each"],
+        ["words", "--out=x", "--sentences"],
+    ],
+)
+def test_one_of_no_utterances_is_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments, "0", "--root=nowhere"])
+    assert f"argument {arguments[-1]}: 0 must be positive" in capsys.readouterr().err
+
+
 def test_a_checkpoint_is_judged_on_the_speakers_that_its_training_set_apart(
     checkpoint: Path, root: Path, tiny: Path, tmp_path: Path
 ) -> None:

@@ -52,6 +52,13 @@ def test_what_may_not_be_heard_is_not() -> None:
     np.testing.assert_allclose(taken, [expected[0], expected[1], expected[1], expected[0][::-1]])
 
 
+def test_a_voice_that_is_believed_at_once_may_have_said_nothing_before() -> None:
+    at_once = AdaptationSettings(voice_utterances=0.0)
+    everyone, rng = np.ones(3, np.bool_), np.random.default_rng(0)
+    np.testing.assert_array_equal(weights(everyone, 0, at_once, rng), np.zeros((3, 3)))
+    assert weights(everyone, 1, at_once, rng).sum(axis=1).tolist() == [1, 1, 1]
+
+
 def test_one_of_three_others_is_heard_as_often_as_another() -> None:
     rng = np.random.default_rng(0)
     drawn = [weights(np.ones(4, np.bool_), 1, SETTINGS, rng)[0] for _ in range(600)]

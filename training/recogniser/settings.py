@@ -153,6 +153,11 @@ class RecogniserSettings:
                 f"language.order ({language.order}) must lie between 2 and 4, with as many "
                 f"language.min_counts ({len(language.min_counts)})."
             )
+        if language.min_counts[0] != 0 or list(language.min_counts) != sorted(language.min_counts):
+            raise ValueError(
+                f"language.min_counts {language.min_counts} must begin with 0 and never fall: an n-gram is kept "
+                "together with the shorter ones in it."
+            )
         if not self.teacher.weights:
             raise ValueError("teacher.weights must have a number for the first epoch at least.")
         if self.network.bytes_per_weight not in (2, 4):
