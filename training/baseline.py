@@ -8,7 +8,6 @@ is trained on. On IEMOCAP all of them are tested on the paper's folds by session
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -23,7 +22,7 @@ from stser_core.labels import EMOTIONS
 from training.corpora import read_manifests, read_texts
 from training.errors import CorpusError
 from training.folds import Fold, speaker_folds
-from training.front_end import load_audio
+from training.front_end import cache_key, load_audio
 from training.metrics import confusion, unweighted_accuracy, weighted_accuracy
 from training.settings import OpenSettings
 from training.utterance import Utterance
@@ -164,11 +163,7 @@ def _egemaps(utterances: Sequence[Utterance], cache: Path) -> NDArray[np.float64
     """Functionals of each utterance, from the cache where they were computed before."""
     import opensmile
 
-    key = hashlib.sha256(f"eGeMAPSv02 {version('opensmile')}".encode())
-    for utterance in utterances:
-        assert utterance.audio is not None
-        key.update(f"{utterance.audio}{utterance.audio.stat().st_size}".encode())
-    path = cache / f"egemaps-{key.hexdigest()[:16]}.npy"
+    path = cache / f"egemaps-{cache_key(utterances, 'eGeMAPSv02', version('opensmile'))}.npy"
     if path.is_file():
         return np.asarray(np.load(path, allow_pickle=False))
     smile = opensmile.Smile(

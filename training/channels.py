@@ -6,6 +6,7 @@ robustness`` asks about; its rooms and noises are recordings that training never
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ class Channel:
     name: str
     change: Callable[[Samples, int, np.random.Generator], Samples]
     """Samples, their rate and a source of randomness to the samples behind the channel."""
+    digest: str = ""
+    """Of the recordings that it puts in: two channels of one name may differ in them."""
 
 
 CLEAN: Final = Channel("clean", lambda samples, rate, rng: samples)
@@ -114,6 +117,7 @@ def conditions(noises: Sequence[Samples], rooms: Sequence[Samples]) -> list[Chan
         return Channel(
             f"noise, {snr_db:g} dB SNR",
             lambda x, rate, rng: with_noise(x, noises[int(rng.integers(len(noises)))], snr_db, rng),
+            _digest(noises),
         )
 
     known = [
@@ -127,9 +131,17 @@ def conditions(noises: Sequence[Samples], rooms: Sequence[Samples]) -> list[Chan
             Channel(
                 "recorded rooms",
                 lambda x, rate, rng: reverberated(x, rooms[int(rng.integers(len(rooms)))]),
+                _digest(rooms),
             )
         )
     return known
+
+
+def _digest(recordings: Sequence[Samples]) -> str:
+    digest = hashlib.sha256()
+    for samples in recordings:
+        digest.update(hashlib.sha256(samples.tobytes()).digest())
+    return digest.hexdigest()
 
 
 def _coded(samples: Samples, rate: int, container: str, codec: str, level: float = 0.0) -> Samples:

@@ -90,6 +90,29 @@ def trim(samples: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.float3
     return samples[start : int((loud[-1] + 1) * _FRAME + TAIL_S * sample_rate_hz)]
 
 
+def cache_key(utterances: Sequence[Utterance], *parts: object) -> str:
+    """Name of what is computed from recordings: one that was exchanged for another gives another.
+
+    Args:
+        utterances: Each with audio.
+        parts: All else that it depends on, as ``repr`` tells it.
+
+    Raises:
+        CorpusError: A file cannot be read.
+    """
+    key = hashlib.sha256(repr(parts).encode())
+    for utterance in utterances:
+        assert utterance.audio is not None
+        try:
+            content = hashlib.sha256(utterance.audio.read_bytes()).hexdigest()
+        except OSError as error:
+            raise CorpusError(
+                f"{utterance.audio}: cannot be read ({error.strerror}). Check --root."
+            ) from error
+        key.update(f"{utterance.audio.name} {content}\n".encode())
+    return key.hexdigest()[:16]
+
+
 def extract(
     utterances: Sequence[Utterance],
     settings: LogMelSettings,
@@ -107,13 +130,8 @@ def extract(
         channel: What the recording goes through after it was cut; each utterance has a draw of its
             own, the same each time.
     """
-    key = hashlib.sha256(repr((settings, speed, PRE_ROLL_S, TAIL_S)).encode())
-    if channel is not CLEAN:
-        key.update(channel.name.encode())
-    for utterance in utterances:
-        assert utterance.audio is not None
-        key.update(f"{utterance.audio}{utterance.audio.stat().st_size}".encode())
-    path = cache / f"log_mel-{key.hexdigest()[:16]}.npz"
+    parts = (settings, speed, PRE_ROLL_S, TAIL_S, channel.name, channel.digest)
+    path = cache / f"log_mel-{cache_key(utterances, *parts)}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as kept:
             return LogMels(kept["frames"], kept["ends"])

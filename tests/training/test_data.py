@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from stser_core.adaptation import AdaptationSettings, Average
 from stser_core.features import LogMelSettings
 from stser_core.labels import EMOTIONS, Emotion
 from training.augment import stretched, tract, with_noise
+from training.channels import conditions
 from training.corpora import read_manifest
 from training.errors import CorpusError
 from training.front_end import LogMels, extract, load_audio, trim
@@ -65,6 +68,34 @@ def test_the_cache_gives_what_was_computed(root: Path, tmp_path: Path) -> None:
     again = extract(utterances, LogMelSettings(), tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     assert all((first[i] == again[i]).all() for i in range(len(first)))
+
+
+def test_a_recording_that_was_exchanged_for_another_of_its_length_is_not_taken_from_the_cache(
+    tmp_path: Path,
+) -> None:
+    path, rng = tmp_path / "a.wav", np.random.default_rng(0)
+    said = [Utterance(corpus="c", label=Emotion.SAD, speaker="s", audio=path)]
+    found = []
+    for _ in range(2):
+        samples = rng.uniform(-0.1, 0.1, 8_000)
+        soundfile.write(path, samples, 16_000)
+        os.utime(path, (0, 0))
+        found.append(extract(said, LogMelSettings(), tmp_path / "cache")[0])
+    assert not np.array_equal(*found)
+
+
+def test_a_channel_with_other_recordings_is_not_taken_from_the_cache(
+    root: Path, tmp_path: Path
+) -> None:
+    said, rng = read_manifest(root / "first")[:1], np.random.default_rng(0)
+    of_name: dict[str, list[LogMels]] = defaultdict(list)
+    for _ in range(2):
+        recordings = [rng.uniform(-0.1, 0.1, 8_000).astype(np.float32)]
+        for channel in conditions(recordings, recordings):
+            mels = extract(said, LogMelSettings(), tmp_path, channel=channel)
+            of_name[channel.name].append(mels)
+    differ = {name for name, (a, b) in of_name.items() if not np.array_equal(a.frames, b.frames)}
+    assert differ == {*(f"noise, {snr} dB SNR" for snr in (20, 10, 5)), "recorded rooms"}
 
 
 def test_what_was_heard_before_is_the_speakers_own_and_never_the_utterance_itself(

@@ -72,9 +72,10 @@ Heard = Callable[[NDArray[np.float32]], NDArray[np.float16]]
 
 
 def cache_folder(cache: Path, settings: RecogniserSettings, teacher: str) -> Path:
-    """Features depend on the speech settings, the seed and who teaches only, and are shared by all else."""
-    key = hashlib.sha256(repr((settings.speech, settings.seed, teacher)).encode()).hexdigest()[:12]
-    return cache / f"recogniser-{key}"
+    """Features are shared by all settings but those of speech, the seed, the corpora and who teaches."""
+    corpora = (settings.language.corpora, settings.training.noise)
+    parts = (settings.speech, settings.seed, corpora, teacher)
+    return cache / f"recogniser-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True, slots=True)
