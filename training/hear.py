@@ -115,5 +115,6 @@ def hear(folder: Path, root: Path, out: Path, settings: OpenSettings) -> Path:
         heard.append(
             np.concatenate([[states[n].mean(axis=0), states[n].std(axis=0)] for n in layers])
         )
-    write_hearing(out, utterances, np.stack(heard).reshape(len(utterances), -1).astype(np.float16))
+    values = np.stack(heard).reshape(len(utterances), -1).astype(np.float16)
+    write_hearing(out, utterances, layers, values)
     return out

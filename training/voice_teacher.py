@@ -64,15 +64,16 @@ class VoiceTeacher:
             TrainingError: A file cannot be read, is of other utterances or settings, or would be
                 read in vain; or one that the settings ask for is missing.
         """
-        share = settings.speech.read_share
+        share, layers = settings.speech.read_share, settings.lesson.layers
         if self.read is None:
             if share > 0 and self.hearing is not None:
                 raise TrainingError(
                     f"speech.read_share is {share}, but there is no --read: give the file that stser-train "
                     "pretrain kept, or set the share to 0."
                 )
-            heard = None if self.hearing is None else read_hearing(self.hearing, speech.utterances)
-            return Taught(heard)
+            if self.hearing is None:
+                return Taught()
+            return Taught(read_hearing(self.hearing, speech.utterances, layers))
         if self.hearing is None:
             raise TrainingError(
                 "--read needs --hearing: opinions of read speech are learnt from it."
@@ -81,6 +82,6 @@ class VoiceTeacher:
             raise TrainingError(
                 f"{self.read}: nothing of it would be heard, for speech.read_share is 0. Set it, or leave --read out."
             )
-        heard = read_hearing(self.hearing, speech.utterances)
+        heard = read_hearing(self.hearing, speech.utterances, layers)
         read = ReadSpeech.load(self.read, settings)
         return Taught(heard, read.pieces(settings.lesson.pieces))

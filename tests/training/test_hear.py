@@ -72,7 +72,7 @@ def test_a_row_is_the_mean_and_the_deviation_of_the_chosen_layers(
     heard: Path, whisper: Path, root: Path
 ) -> None:
     said = [u for name in ("first", "second") for u in read_manifest(root / name)]
-    values = read_hearing(heard, said)
+    values = read_hearing(heard, said, (1, 2))
     assert values.shape == (len(said), 2 * 2 * 16)
     states = WhisperEar(whisper).states(tone(0, 0, 0))
     expected = [states[n].mean(axis=0) for n in (1, 2)] + [states[n].std(axis=0) for n in (1, 2)]
@@ -169,11 +169,29 @@ def test_what_cannot_teach_is_refused_by_name(
     assert "has 2 layers, lesson.layers asks for layer 3" in capsys.readouterr().err
     said = read_manifest(root / "first")
     with pytest.raises(TrainingError, match="made of other utterances"):
-        read_hearing(heard, said)
+        read_hearing(heard, said, (1, 2))
     with pytest.raises(TrainingError, match="what a teacher heard cannot be read"):
-        read_hearing(tmp_path / "nowhere", said)
-    write_hearing(tmp_path / "own", said, np.ones((len(said), 2), np.float16))
-    assert read_hearing(tmp_path / "own", said).shape == (len(said), 2)
+        read_hearing(tmp_path / "nowhere", said, (1, 2))
+    write_hearing(tmp_path / "own", said, (1, 2), np.ones((len(said), 2), np.float16))
+    assert read_hearing(tmp_path / "own", said, (1, 2)).shape == (len(said), 2)
+
+
+def test_what_was_heard_by_other_layers_is_refused_before_training(
+    heard: Path,
+    config: Path,
+    root: Path,
+    albert: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text(
+        config.read_text("utf-8").replace("layers = [1, 2]", "layers = [0, 1]"), "utf-8"
+    )
+    flags = ["--config", other, "--root", root, "--cache", tmp_path, "--hearing", heard]
+    fit = ["fit", *flags, "--albert", albert, "--out", tmp_path / "new"]
+    assert main([str(flag) for flag in fit]) == 2
+    assert "made of layers 1, 2, lesson.layers is 0, 1" in capsys.readouterr().err
 
 
 def _said(speakers: int, takes: int) -> list[Utterance]:
