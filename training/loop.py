@@ -227,11 +227,15 @@ def train_text(
     if settings.steps == 0:
         return best
     parts = nn.ModuleList([model.tmodel, model.text])
+    kept = copy.deepcopy(parts.state_dict())
     rates = [
         (list(model.tmodel.parameters()), settings.learning_rate),
         (classifier, settings.tuning_rate),
     ]
-    return train_parts(parts, rates, batches, loss, validate, settings, "text")
+    found = train_parts(parts, rates, batches, loss, validate, settings, "text")
+    if found < best:
+        parts.load_state_dict(kept)
+    return max(best, found)
 
 
 def train_parts(

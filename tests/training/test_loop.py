@@ -20,8 +20,19 @@ from stser_core.sizes import SpeechModelSettings, StserSettings, TextModelSettin
 from tests.training.conftest import tone
 from training.front_end import LogMels
 from training.lesson import SpeechTargets
-from training.loop import accuracy, score_speech, train_bimodal, train_parts, train_speech
-from training.settings import BimodalTrainingSettings, SpeechTrainingSettings
+from training.loop import (
+    accuracy,
+    score_speech,
+    train_bimodal,
+    train_parts,
+    train_speech,
+    train_text,
+)
+from training.settings import (
+    BimodalTrainingSettings,
+    SpeechTrainingSettings,
+    TextTrainingSettings,
+)
 from training.speech_data import PLAIN, SpeechBatches, SpeechData
 from training.utterance import Utterance
 
@@ -145,6 +156,31 @@ def test_a_short_cut_is_trained_first_and_kept_where_the_recurrent_part_does_not
     assert train_speech(model, source, targets, lambda: next(found), settings) == 0.7
     assert not torch.equal(model.smodel.conv.weight, untouched)
     assert model.smodel.share.all()
+
+
+def test_an_albert_that_was_tuned_is_kept_where_that_helped_alone() -> None:
+    settings = TextTrainingSettings(
+        classifier_steps=2, steps=2, validate_every=1, batch=2, half_precision=False
+    )
+    ids = torch.ones(2, 4, dtype=torch.int64)
+    batches = itertools.repeat((ids, ids, torch.eye(4)[:2]))
+    for tuned, best in (([0.3, 0.4], 1), ([0.3, 0.95], 3)):
+        torch.manual_seed(0)
+        model, states = StserModel(SIZES), []
+        found = iter([0.8, 0.9, *tuned])
+
+        def validate(
+            model: StserModel = model,
+            states: list[dict[str, torch.Tensor]] = states,
+            found: Iterator[float] = found,
+        ) -> float:
+            states.append({name: value.clone() for name, value in model.state_dict().items()})
+            return next(found)
+
+        assert train_text(model, batches, validate, settings) == max(0.9, tuned[1])
+        kept = model.state_dict()
+        same = [all(torch.equal(state[name], kept[name]) for name in kept) for state in states]
+        assert same == [number == best for number in range(4)]
 
 
 def two_witnesses() -> tuple[StserModel, Floats, Floats, NDArray[np.int64], np.random.Generator]:
