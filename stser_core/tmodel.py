@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AlbertConfig, AlbertModel
 
-from stser_core.errors import CheckpointError
 from stser_core.layers import attention_pool
 from stser_core.sizes import TextModelSettings
 
@@ -65,15 +62,3 @@ class TextModel(nn.Module):
         ).last_hidden_state  # (B, L, H)
         representation, weights = attention_pool(states, self.score(states).squeeze(-1), valid)
         return TextOutput(representation, weights)
-
-    def load_albert(self, folder: Path) -> None:
-        """Start from a pre-trained ALBERT, saved by transformers as ``model.safetensors``.
-
-        Raises:
-            CheckpointError: If its tensors are not those of this ALBERT.
-        """
-        weights = load_file(folder / "model.safetensors")
-        try:
-            self.albert.load_state_dict({name: value.float() for name, value in weights.items()})
-        except RuntimeError as error:
-            raise CheckpointError(f"{folder}: not the ALBERT of these settings: {error}") from error

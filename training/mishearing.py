@@ -55,17 +55,8 @@ class Confusions:
         return cls({})
 
     @classmethod
-    def counted(cls, pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> Self:
-        """From sentences as said and as heard."""
-        counts: dict[tuple[str, ...], Counter[tuple[str, ...]]] = {}
-        for said, heard in pairs:
-            for one, other in aligned(said, heard):
-                counts.setdefault(one, Counter())[other] += 1
-        return cls._of(counts)
-
-    @classmethod
     def read(cls, path: Path = CONFUSIONS) -> Self:
-        """A table that :meth:`written` gave.
+        """A table that :func:`counted_table` gave.
 
         Raises:
             TrainingError: It is missing or damaged.

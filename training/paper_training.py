@@ -38,8 +38,6 @@ logger = logging.getLogger(__name__)
 
 STSER: Final = "STSER"
 """Name of the average of the three classifiers."""
-ROWS: Final = (*CLASSIFIERS, STSER)
-"""Rows of the tables, in the paper's order."""
 BRANCHES: Final = (*CLASSIFIERS, "joint")
 """Names of what is trained at a time."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -42,24 +43,34 @@ def test_a_sentence_that_was_not_understood_at_all_says_nothing_of_single_words(
     assert aligned(["one", "two", "three", "four"], ["for"]) == []
 
 
-def test_confusions_are_drawn_as_often_as_they_were_counted() -> None:
-    pairs = [(["mad"], ["mad"])] * 3 + [(["mad"], ["bad"])]
+def counted(pairs: Iterable[tuple[list[str], list[str]]], folder: Path) -> Confusions:
+    """The confusions of these sentences as said and as heard, by way of the table on disk."""
+    (folder / "table.tsv").write_text(counted_table(pairs), "utf-8")
+    return Confusions.read(folder / "table.tsv")
+
+
+def test_confusions_are_drawn_as_often_as_they_were_counted(tmp_path: Path) -> None:
+    confusions = counted([(["mad"], ["mad"])] * 3 + [(["mad"], ["bad"])], tmp_path)
     rng = np.random.default_rng(0)
-    drawn = Counter(misheard(["mad"], EXACT, Confusions.counted(pairs), rng)[0] for _ in range(400))
+    drawn = Counter(misheard(["mad"], EXACT, confusions, rng)[0] for _ in range(400))
     assert drawn.keys() == {"mad", "bad"}
     assert 70 <= drawn["bad"] <= 130
 
 
-def test_two_words_heard_as_one_stay_together() -> None:
-    confusions = Confusions.counted([(["going", "to"], ["gonna"])])
+def test_two_words_heard_as_one_stay_together(tmp_path: Path) -> None:
+    confusions = counted([(["going", "to"], ["gonna"])], tmp_path)
     words = misheard(["i", "am", "going", "to", "go"], EXACT, confusions, np.random.default_rng(0))
     assert words == ["i", "am", "gonna", "go"]
 
 
 def test_a_table_that_is_written_is_read_again(tmp_path: Path) -> None:
     pairs = [(["so", "sad"], ["so", "said"]), (["oh", "no"], ["oh"]), (["so"], ["so"])]
-    (tmp_path / "table.tsv").write_text(counted_table(pairs), "utf-8")
-    assert Confusions.read(tmp_path / "table.tsv").heard == Confusions.counted(pairs).heard
+    assert counted(pairs, tmp_path).heard == {
+        ("no",): (((),), (1.0,)),
+        ("oh",): ((("oh",),), (1.0,)),
+        ("sad",): ((("said",),), (1.0,)),
+        ("so",): ((("so",),), (1.0,)),
+    }
 
 
 @pytest.mark.parametrize("content", ["", "said\theard\na\tb\n", "said\theard\ttimes\na\tb\tc\n"])

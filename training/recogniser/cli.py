@@ -69,6 +69,7 @@ def run(flags: argparse.Namespace) -> int:
 
 def _command(flags: argparse.Namespace) -> str:
     """The command line, for the page that it writes."""
+    side = f" --side {flags.side}" if flags.side != "test" else ""
     limit = f" --limit {flags.limit}" if flags.limit else ""
     models = "".join(f" --model {folder.name}" for folder in flags.model or ())
-    return f"stser-train recogniser evaluate{limit}{models} --out {flags.out.name}"
+    return f"stser-train recogniser evaluate{side}{limit}{models} --out {flags.out.name}"

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from training.errors import TrainingError
 from training.recogniser.features import SAMPLE_RATE_HZ
 from training.recogniser.sentences import Sentence
 from training.transcripts import VoskModel
@@ -75,15 +76,19 @@ class Recogniser(VoskModel):
     """A model and what it costs to hold.
 
     Raises:
-        TrainingError: Vosk cannot load the folder.
+        TrainingError: Vosk cannot load the folder, or its words are not beside it.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.words = frozenset(
-            line.split()[0]
-            for line in (folder / "graph" / "words.txt").read_text("utf-8").splitlines()
-        )
+        table = folder / "graph" / "words.txt"
+        try:
+            lines = table.read_text("utf-8").splitlines()
+        except OSError as error:
+            raise TrainingError(
+                f"{table}: cannot be read ({error.strerror}). Words that a model does not have are counted by it."
+            ) from error
+        self.words = frozenset(line.split()[0] for line in lines)
 
     @property
     def size_bytes(self) -> int:

@@ -43,17 +43,6 @@ class LanguageModel:
             history = history[1:]
         return cost + self.probability[*history, known]
 
-    def perplexity(self, sentences: Iterable[Sentence]) -> float:
-        """Of sentences, their ends included; a word outside the vocabulary counts as ``[unk]``."""
-        total, n = 0.0, 0
-        for words in sentences:
-            history: Ngram = (START,)
-            for word in (*words, END):
-                total += self.log_probability(word, history)
-                history = (*history, word)[-(self.order - 1) :]
-                n += 1
-        return exp(-total / n)
-
 
 def ngram_counts(
     corpora: Mapping[str, Iterable[Sentence]],

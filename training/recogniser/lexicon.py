@@ -12,7 +12,6 @@ from typing import Final
 from training.errors import TrainingError
 
 SILENCE: Final = "SIL"
-_SPEECH: Final = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
 PHONES: Final = (
     SILENCE,
     *[

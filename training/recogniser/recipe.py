@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -74,12 +75,27 @@ def build(
     run = training_run(prepared, run_folder, settings)
     theirs = None if teacher is None else opinions(prepared, run, settings)
     validated = train(prepared, run, settings, theirs)
-    epoch = int(np.argmin(validated)) + 1
+    epoch = best_epoch(validated, run_folder)
     logger.info("epoch %d is the best on validation (%.4f)", epoch, validated[epoch - 1])
     write_whole(
         run_folder / VALIDATION, json.dumps({"objective": validated, "epoch": epoch}, indent=1)
     )
     write_model(found, run, checkpoint_path(run_folder, epoch), out, settings)
+
+
+def best_epoch(validated: Sequence[float], run_folder: Path) -> int:
+    """The first epoch, counted from 1, with the least objective on validation.
+
+    Raises:
+        TrainingError: An objective is no finite number.
+    """
+    for epoch, objective in enumerate(validated, 1):
+        if not np.isfinite(objective):
+            raise TrainingError(
+                f"{run_folder}: the objective after epoch {epoch} is {objective}: the weights are worth nothing. "
+                "Lower training.learning_rate and give --run another folder."
+            )
+    return int(np.argmin(validated)) + 1
 
 
 def _trained_by(settings: RecogniserSettings, teacher: PhoneTeacher | None) -> dict[str, Any]:

@@ -15,12 +15,14 @@ from config.loader import load
 from tests.support.speech import spoken
 from tests.training.recogniser.conftest import WORDS
 from training.cli import main
+from training.errors import TrainingError
 from training.recogniser.evaluation import Recogniser
 from training.recogniser.evaluation_sets import NEW, WORD_FOR_WORD, evaluation_sets
 from training.recogniser.prepare import material, prepare
-from training.recogniser.recipe import VALIDATION, training_run
+from training.recogniser.recipe import VALIDATION, best_epoch, training_run
 from training.recogniser.settings import RecogniserSettings
 from training.recogniser.trainer import _Loop, checkpoint_path
+from training.transcripts import embedded_model
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -124,6 +126,7 @@ def test_evaluation_counts_the_sets_that_training_never_heard(
     assert (read[""]["utterances"], read[""]["words"]) == (9, 15)
     assert read["valid"] == read[""]
     assert "| read | 9 |" in page.read_text("utf-8")
+    assert "stser-train recogniser evaluate --side valid --model" in page.read_text("utf-8")
 
 
 def test_sentences_that_the_training_text_has_word_for_word_are_counted_apart(
@@ -140,3 +143,20 @@ def test_sentences_that_the_training_text_has_word_for_word_are_counted_apart(
     said = evaluation_sets(root, settings, "valid")["synthesised dialogue"]()
     groups = {" ".join(one.words): one.groups[-1] for one in said}
     assert groups == {"happy today": WORD_FOR_WORD, "today alone today": NEW}
+
+
+def test_a_model_in_the_older_layout_of_vosk_is_refused_by_the_file_that_it_lacks(
+    tmp_path: Path,
+) -> None:
+    for path in embedded_model().rglob("*.*"):
+        shutil.copy(path, tmp_path)  # all in one folder: Vosk loads that, too
+    with pytest.raises(TrainingError, match=r"graph/words\.txt: cannot be read"):
+        Recogniser(tmp_path)
+
+
+def test_the_best_epoch_is_the_first_of_the_least_and_none_where_an_objective_is_no_number() -> (
+    None
+):
+    assert best_epoch([0.3, 0.2, 0.2], Path("run")) == 2
+    with pytest.raises(TrainingError, match="run: the objective after epoch 2 is nan"):
+        best_epoch([0.3, float("nan"), 0.2], Path("run"))
