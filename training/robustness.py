@@ -7,7 +7,6 @@ rooms that training never heard. What was heard of the speaker before came throu
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from stser_core.fusion import StserModel
 from stser_core.tensors import load_model
 from training.channels import CLEAN, Channel, conditions
+from training.corpora.csv_manifest import read_rows
 from training.crossval import crossval_runs, load_speech
 from training.errors import TrainingError
 from training.fit import trained_alike
@@ -103,8 +103,8 @@ def _conditions(root: Path, settings: OpenSettings) -> list[Channel]:
     manifest = root / ROOM_CORPUS / "manifest.csv"
     rooms = []
     if manifest.is_file():
-        with manifest.open(encoding="utf-8", newline="") as file:
-            paths = [r["path"] for r in csv.DictReader(file) if r["label_original"] == "RIRs"]
+        rows = read_rows(manifest, ("path", "label_original"))
+        paths = [row["path"] for row in rows if row["label_original"] == "RIRs"]
         rate = settings.log_mel.sample_rate_hz
         rooms = [load_audio(manifest.parent / path, rate) for path in paths]
     return conditions(noises, rooms)

@@ -437,6 +437,12 @@ def test_noise_without_a_split_is_refused(own: Path, refused: Refused) -> None:
     assert "esc10/manifest.csv: no column split" in refused("fit")
 
 
+def test_rooms_without_a_label_are_refused(own: Path, refused: Refused) -> None:
+    (own / "speechbrain_noise_vad").mkdir()
+    (own / "speechbrain_noise_vad" / "manifest.csv").write_text("path\na.wav\n", "utf-8")
+    assert "speechbrain_noise_vad/manifest.csv: no column label_orig" in refused("robustness")
+
+
 @pytest.mark.parametrize(
     ("command", "flags", "where"),
     [

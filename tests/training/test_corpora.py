@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from stser_core.labels import Emotion
 from training.corpora import read_manifest, read_texts
+from training.corpora.crema_d import read_crema_d
+from training.corpora.meld import read_meld
+from training.corpora.nemo import read_nemo
 from training.errors import CorpusError
+from training.recogniser.evaluation_sets import evaluation_sets
+from training.recogniser.sentences import read_sentences
+from training.recogniser.settings import RecogniserSettings, SpeechSettings
+from training.recogniser.speech import read_recordings
 
 
 def manifest(folder: Path, *rows: str, header: str = "path,speaker,label4") -> Path:
@@ -65,6 +73,35 @@ def test_columns_that_a_short_row_lacks_are_empty(tmp_path: Path) -> None:
         read_manifest(folder)
     (tmp_path / "dev.csv").write_text("label4,text\nsad\nsad,i miss you\n", "utf-8")
     assert [u.text for u in read_texts(tmp_path / "dev.csv")] == ["i miss you"]
+
+
+def read_ravdess(root: Path) -> None:
+    settings = RecogniserSettings(speech=SpeechSettings(corpora=()))
+    next(evaluation_sets(root, settings, "test")["ravdess"]())
+
+
+@pytest.mark.parametrize(
+    ("file", "read"),
+    [
+        ("data.tsv", read_nemo),
+        ("VideoDemographics.csv", read_crema_d),
+        ("train_sent_emo.csv", lambda root: read_meld(root, root / "cache")),
+        ("manifest.csv", read_recordings),
+        ("train.csv", lambda root: next(read_sentences(root / "train.csv"))),
+        ("ravdess/manifest.csv", read_ravdess),
+    ],
+)
+def test_every_reader_refuses_by_name_what_is_no_csv_in_utf_8_or_lacks_a_column(
+    file: str, read: Callable[[Path], object], tmp_path: Path
+) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"caf\xe9\n")
+    with pytest.raises(CorpusError, match=rf"{path}: no CSV in UTF-8"):
+        read(tmp_path)
+    path.write_bytes(b"something\n")
+    with pytest.raises(CorpusError, match=rf"{path}: no column .*\. Needed: "):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from pathlib import Path
 from typing import Final
 
 from stser_core.labels import Emotion
+from training.corpora.csv_manifest import read_rows
 from training.corpora.file_names import NamedCorpus, Speech
 from training.errors import CorpusError
 from training.utterance import Utterance
@@ -71,8 +71,4 @@ def _sex_by_actor(root: Path) -> dict[str, str]:
     path = root / "VideoDemographics.csv"
     if not path.is_file():
         return {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if rows and not {"ActorID", "Sex"} <= rows[0].keys():
-        raise CorpusError(f"{path}: no column ActorID, Sex.")
-    return {row["ActorID"]: row["Sex"].lower() for row in rows}
+    return {row["ActorID"]: row["Sex"].lower() for row in read_rows(path, ("ActorID", "Sex"))}

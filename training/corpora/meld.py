@@ -12,7 +12,6 @@ The sound is taken out of the videos by ffmpeg, once, into the cache.
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 import subprocess
@@ -26,6 +25,7 @@ from tqdm import tqdm
 
 from stser_core.labels import Emotion
 from training.corpora.census import check_census
+from training.corpora.csv_manifest import read_rows
 from training.errors import CorpusError
 from training.utterance import Utterance
 
@@ -152,22 +152,17 @@ def _lines(root: Path, split: str, cache: Path, *, allow_partial: bool) -> Itera
         if allow_partial:
             return
         raise CorpusError(f"{root / name}: is not there, nor in a folder below. Check --root.")
-    with places[0].open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        lacking = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
-        if lacking:
-            raise CorpusError(f"{places[0]}: no column {', '.join(lacking)}.")
-        for row in rows:
-            label = _LABELS.get(row["Emotion"])
-            if label is not None:
-                yield _Line(
-                    split=split,
-                    video=f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}",
-                    label=label,
-                    speaker=row["Speaker"].strip(),
-                    dialogue=row["Dialogue_ID"],
-                    text=row["Utterance"].translate(_PUNCTUATION),
-                )
+    for row in read_rows(places[0], _COLUMNS):
+        label = _LABELS.get(row["Emotion"])
+        if label is not None:
+            yield _Line(
+                split=split,
+                video=f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}",
+                label=label,
+                speaker=row["Speaker"].strip(),
+                dialogue=row["Dialogue_ID"],
+                text=row["Utterance"].translate(_PUNCTUATION),
+            )
 
 
 def _sound(videos: Path | None, line: _Line, cache: Path, *, allow_partial: bool) -> Path | None:

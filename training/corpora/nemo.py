@@ -8,7 +8,7 @@ from typing import Final
 
 from stser_core.labels import Emotion
 from training.corpora.census import check_census
-from training.errors import CorpusError
+from training.corpora.csv_manifest import read_rows
 from training.utterance import Utterance
 
 _LABELS: Final = {
@@ -33,17 +33,9 @@ def read_nemo(root: Path, *, allow_partial: bool = False) -> list[Utterance]:
         CorpusError: ``data.tsv`` cannot be read or lacks a column, or files are missing.
     """
     path = root / "data.tsv"
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read ({error.strerror}). Check --root.") from error
-    # Polish quotation marks stand inside sentences, unbalanced: they quote no column.
-    rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    lacking = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
-    if lacking:
-        raise CorpusError(f"{path}: no column {', '.join(lacking)}.")
     utterances, missing = [], []
-    for row in rows:
+    # Polish quotation marks stand inside sentences, unbalanced: they quote no column.
+    for row in read_rows(path, _COLUMNS, delimiter="\t", quoting=csv.QUOTE_NONE):
         label = _LABELS.get(row["emotion"])
         if label is None:
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import zlib
 from collections import defaultdict
@@ -14,8 +13,7 @@ from typing import Final
 import numpy as np
 
 from stser_core.labels import EMOTIONS
-from training.corpora.csv_manifest import read_texts
-from training.errors import CorpusError
+from training.corpora.csv_manifest import read_rows, read_texts
 from training.front_end import load_audio
 from training.recogniser.evaluation import Spoken
 from training.recogniser.features import SAMPLE_RATE_HZ
@@ -118,14 +116,8 @@ def _spoken(recording: Recording, group: str) -> Spoken:
 
 def _ravdess(folder: Path) -> Iterator[Spoken]:
     """Acted sentences, grouped by the emotion that is acted; in an order that mixes the actors."""
-    manifest = folder / "manifest.csv"
-    try:
-        with manifest.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise CorpusError(
-            f"{manifest}: cannot be read ({error.strerror}). Check --root."
-        ) from error
+    needed = ("path", "text", "speaker", "label_original")
+    rows = list(read_rows(folder / "manifest.csv", needed))
     rows.sort(key=lambda row: zlib.crc32(row["path"].encode()))
     for row in rows[::RAVDESS_EVERY]:
         [words] = sentences(row["text"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from stser_core.text import spoken_words
-from training.errors import CorpusError
+from training.corpora.csv_manifest import read_rows
 
 Sentence = tuple[str, ...]
 
@@ -53,15 +52,8 @@ def read_sentences(path: Path) -> Iterator[Sentence]:
     Raises:
         CorpusError: The file cannot be read, or has no such column.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if "text" not in (reader.fieldnames or ()):
-                raise CorpusError(f"{path}: no column text.")
-            for row in reader:
-                yield from sentences(row["text"])
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read ({error.strerror}). Check --root.") from error
+    for row in read_rows(path, ("text",)):
+        yield from sentences(row["text"])
 
 
 def vocabulary(counts: Mapping[str, float], size: int) -> list[str]:

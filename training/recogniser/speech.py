@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from training.corpora.csv_manifest import numbered_rows
 from training.errors import CorpusError
 from training.recogniser.sentences import Sentence, sentences
 
@@ -38,23 +38,13 @@ def read_recordings(folder: Path) -> list[Recording]:
     """
     manifest = folder / "manifest.csv"
     recordings = []
-    try:
-        with manifest.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = {"path", "speaker", "text"} - set(reader.fieldnames or ())
-            if missing:
-                raise CorpusError(f"{manifest}: no column {', '.join(sorted(missing))}.")
-            for row in reader:
-                path = folder / row["path"]
-                if not path.is_file():
-                    raise CorpusError(f"{manifest}:{reader.line_num}: {row['path']} is not there.")
-                words = transcript(row["text"])
-                if words:
-                    recordings.append(Recording(path, words, row["speaker"], folder.name))
-    except OSError as error:
-        raise CorpusError(
-            f"{manifest}: cannot be read ({error.strerror}). Check --root."
-        ) from error
+    for line, row in numbered_rows(manifest, ("path", "speaker", "text")):
+        path = folder / row["path"]
+        if not path.is_file():
+            raise CorpusError(f"{manifest}:{line}: {row['path']} is not there.")
+        words = transcript(row["text"])
+        if words:
+            recordings.append(Recording(path, words, row["speaker"], folder.name))
     return recordings
 
 
