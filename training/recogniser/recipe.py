@@ -99,10 +99,11 @@ def best_epoch(validated: Sequence[float], run_folder: Path) -> int:
 
 
 def _trained_by(settings: RecogniserSettings, teacher: PhoneTeacher | None) -> dict[str, Any]:
-    """What decides the network; words and n-grams may change from one export of it to the next."""
+    """What decides the network; words and n-grams may change from one export of it to the next, not the corpora."""
     return {
         "seed": settings.seed,
         "speech": asdict(settings.speech),
+        "said": list(settings.language.corpora),
         "network": asdict(settings.network),
         "training": asdict(settings.training),
         "teacher": None if teacher is None else asdict(settings.teacher) | {"of": teacher.digest},
