@@ -7,6 +7,8 @@ import { TEXT } from "./text";
 
 /** Why the monitor closes a connection that showed no token, or another. */
 const TOKEN_NEEDED = 1008;
+/** Why it does when it ends in order. */
+const GOING_AWAY = 1001;
 /** How it answers an address that it does not understand. */
 const BAD_REQUEST = 400;
 const FIRST_WAIT_MS = 500;
@@ -99,7 +101,7 @@ export class Connection {
         this.#session.setConnection("token");
         return;
       }
-      this.#session.setConnection("lost");
+      this.#session.setConnection(code === GOING_AWAY ? "stopped" : "lost");
       if (!opened && resume) void this.#refused(address);
       else this.#retry();
     };

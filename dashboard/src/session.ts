@@ -11,7 +11,8 @@ const MOST_ENTRIES = 20_000;
 
 const MOST_LANES = 8;
 
-export type Connection = "connecting" | "live" | "lost" | "token";
+/** `stopped`: the monitor has ended in order. */
+export type Connection = "connecting" | "live" | "lost" | "stopped" | "token";
 
 export class Session extends Observable {
   /** By name, in the order in which they were heard first. */
@@ -49,11 +50,6 @@ export class Session extends Observable {
     return [...this.streams.values()].reduce((sum, { lost_ms }) => sum + lost_ms, 0);
   }
 
-  /** Whether all that was heard has ended. */
-  get stopped(): boolean {
-    return this.streams.size > 0 && [...this.streams.values()].every(({ stopped }) => stopped);
-  }
-
   /** The monitor's time in milliseconds, which stands still while the monitor is not heard. */
   clock(): number {
     return this.connection === "live" ? this.#monitorTime() : this.#frozen_ms;
@@ -61,11 +57,13 @@ export class Session extends Observable {
 
   /** `resumed`: the monitor itself sends what was missed, and says what it no longer has. */
   setConnection(connection: Connection, resumed = false): void {
-    if (connection === "lost" && this.connection === "live") this.reconnects += 1;
+    if (this.connection === "live" && (connection === "lost" || connection === "stopped"))
+      this.reconnects += 1;
     if (connection === "live") {
       this.#ahead_ms = Number.NEGATIVE_INFINITY;
       this.answer = "";
     } else if (this.connection === "live") this.#frozen_ms = this.#monitorTime();
+    if (connection === "stopped") this.health = undefined;
     this.connection = connection;
     this.#resumed = resumed;
     for (const stream of this.streams.values()) stream.reconnected(resumed);

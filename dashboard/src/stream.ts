@@ -154,7 +154,8 @@ export class Stream {
     // Only what was missed while away is counted here: on a connection, the monitor tells.
     this.#resumed = true;
     this.last = sequence;
-    if (event.kind === "monitor.started" || (last !== undefined && sequence <= last)) {
+    const again = last !== undefined && (sequence <= last || this.stopped);
+    if (event.kind === "monitor.started" || again) {
       this.#newRun(Date.parse(event.time));
     } else if (last !== undefined && sequence > last + 1n && !resumed) {
       return [this.#missed(event.time, sequence - last - 1n)];

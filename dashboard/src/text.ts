@@ -12,6 +12,8 @@ export const TEXT = {
   tokenField: "Token",
   tokenSend: "Connect",
   stopped: "the monitor has stopped",
+  stoppedWords: "The monitor has stopped. Start it again and this page goes on.",
+  endedWords: "Listening has ended here.",
   endedNote: "listening has ended",
   views: "Views",
   viewLive: "Live",
@@ -31,8 +33,8 @@ export const TEXT = {
 
   now: "Now",
   nowOf: (name: string) => `Now: ${name}`,
-  nobody: "nobody has spoken yet",
-  unclear: "not clear yet",
+  nobody: (ended: boolean) => (ended ? "nobody has spoken" : "nobody has spoken yet"),
+  unclear: (ended: boolean) => (ended ? "not clear" : "not clear yet"),
   speaking: "someone is speaking",
   silent: "silence",
   posterior: "How likely each emotion is",
@@ -46,7 +48,7 @@ export const TEXT = {
   levelNowWords: (level: number, floor: number, speech: boolean) =>
     `${speech ? "speech" : "no speech"}, ${level.toFixed(0)} dBFS (noise ${floor.toFixed(0)})`,
   levelShort: "level",
-  levelNone: "nothing was heard yet",
+  levelNone: (ended: boolean) => (ended ? "nothing was heard" : "nothing was heard yet"),
   clipped: "overdriven: turn the microphone down",
 
   inputs: "From this browser",
@@ -221,7 +223,6 @@ export const TEXT = {
   notice: "Notice",
   warn: {
     disconnected: "The monitor is not reachable. Is it still running? The page tries again by itself.",
-    stopped: "The monitor has ended. Start it again and this page goes on.",
     missed: (n: number) => `${n} events were missed. Another program may be keeping this machine busy.`,
     audio: (ms: number) => `${ms} ms of audio were lost. Close other programs, or use another sound card.`,
     device: (stream: string, device: string) =>

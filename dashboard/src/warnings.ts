@@ -19,10 +19,9 @@ export function warnings(session: Session): string[] {
 
 function ofMonitor(session: Session): string[] {
   const { warn } = TEXT;
-  const { health, stopped } = session;
+  const { health } = session;
   const found: [boolean, string][] = [
-    [session.connection === "lost" && !stopped, warn.disconnected],
-    [stopped, warn.stopped],
+    [session.connection === "lost", warn.disconnected],
     [session.missed > 0n, warn.missed(Number(session.missed))],
     [session.lost_ms > 0, warn.audio(session.lost_ms)],
     [health?.mqtt?.connected === false, warn.broker(health?.mqtt?.waiting ?? 0)],
@@ -32,8 +31,9 @@ function ofMonitor(session: Session): string[] {
   return found.filter(([holds]) => holds).map(([, words]) => words);
 }
 
-function ofStreams({ health, stopped }: Session): string[] {
-  return (stopped ? [] : (health?.streams ?? [])).flatMap(({ name, device, listening, muted, degraded }) => [
+function ofStreams({ health, streams }: Session): string[] {
+  const going = (health?.streams ?? []).filter(({ name }) => !streams.get(name)?.stopped);
+  return going.flatMap(({ name, device, listening, muted, degraded }) => [
     ...(listening ? [] : [TEXT.warn.device(name, device)]),
     ...(muted ? [TEXT.warn.muted(name)] : []),
     ...degraded.map((component) => TEXT.warn.degraded(name, component)),

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Connection } from "../src/connection";
 import { Session } from "../src/session";
+import { TEXT } from "../src/text";
+import { warnings } from "../src/warnings";
 import { FakeSocket } from "./fake_socket";
 import { NOON, said, text } from "./said";
 
@@ -121,6 +123,22 @@ test("a monitor that is away is asked to resume when it is back", async () => {
   newest = { mic: 5 };
   await moment(20_000);
   expect(asked()).toBe("mic:5");
+});
+
+test("a monitor that has ended in order is no reason to warn, one that is lost is", () => {
+  begin(5);
+  latest().onclose!({ code: 1001 });
+  expect(session.connection).toBe("stopped");
+  expect(warnings(session)).toEqual([]);
+  latest().onclose!({ code: 1006 });
+  expect(warnings(session)).toEqual([TEXT.warn.disconnected]);
+});
+
+test("a monitor that goes on is live, though all that was heard has ended", () => {
+  begin(5);
+  latest().onmessage!({ data: text("monitor.stopped", 6, { audio_ms: 9_000 }) });
+  expect(session.connection).toBe("live");
+  expect(warnings(session)).toEqual([]);
 });
 
 test("how the monitor fares is asked again and again, while it is connected", async () => {

@@ -240,6 +240,29 @@ def test_monitor_that_goes_away_while_somebody_speaks_is_said_in_words(
     runner.run(main())
 
 
+def test_page_says_that_the_monitor_has_stopped_where_it_was_to_do_something(
+    runner: asyncio.Runner, browser: Browser
+) -> None:
+    async def main() -> None:
+        async with on_monitor(browser, *NO_MICROPHONE) as (monitor, dashboard):
+            page = dashboard.page
+            await monitor.end()
+            await expect(page.locator("#connection")).to_have_text("the monitor has stopped")
+            await page.get_by_role("button", name="Speak").click()
+            words = "The monitor has stopped. Start it again and this page goes on."
+            await expect(page.locator(".speak").get_by_role("status")).to_have_text(words)
+            for name in ("Mark", "Mute"):
+                button = page.get_by_role("button", name=name, exact=True)
+                await expect(button).to_be_disabled()
+                await expect(button).to_have_attribute("title", words)
+            await dashboard.show("Health")
+            await expect(page.get_by_role("main")).to_contain_text(words)
+            await expect(page.get_by_role("navigation")).not_to_contain_text("!")
+            await expect(page.locator(".warning")).to_have_count(0)
+
+    runner.run(main())
+
+
 # --- recordings --------------------------------------------------------------------------------
 
 
@@ -318,6 +341,43 @@ def test_file_that_the_browser_cannot_read_is_said_in_words(
             assert await dashboard.page.evaluate("window.pwned") is None
             await dashboard.page.get_by_role("button", name=f"Remove {name}").click()
             await expect(dashboard.page.get_by_text("This browser cannot read")).to_have_count(0)
+
+    runner.run(main())
+
+
+def test_recording_in_which_nobody_speaks_waits_for_nothing_once_it_has_ended(
+    runner: asyncio.Runner, browser: Browser, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with on_monitor(browser, *NO_MICROPHONE) as (_, dashboard):
+            await drop(dashboard, write_wav(tmp_path / "quiet.wav", silence(1.0)))
+            await expect(dashboard.state).to_have_text("nobody has spoken")
+            await expect(dashboard.page.locator("#now")).to_contain_text("nothing was heard")
+            await expect(dashboard.page.locator("#now")).not_to_contain_text("yet")
+            await expect(dashboard.page.locator("#connection")).to_have_text("live")
+            mark = dashboard.page.get_by_role("button", name="Mark", exact=True)
+            await expect(mark).to_have_attribute("title", "Listening has ended here.")
+            await expect(mark).to_be_disabled()
+
+    runner.run(main())
+
+
+def test_recording_that_was_chosen_last_and_its_problem_are_in_sight(
+    runner: asyncio.Runner, browser: Browser, tmp_path: Path
+) -> None:
+    texts = [tmp_path / f"text-{number}.wav" for number in range(1, 9)]
+    for text in texts:
+        text.write_text("nothing that can be heard")
+
+    async def main() -> None:
+        async with on_monitor(browser, *NO_MICROPHONE) as (_, dashboard):
+            choose = dashboard.page.locator("input[type=file]")
+            files = dashboard.page.get_by_role("list", name="Recordings").get_by_role("listitem")
+            await choose.set_input_files(texts[:7])
+            last = files.nth(6).get_by_role("alert")
+            await expect(last).to_be_in_viewport(ratio=1)
+            await choose.set_input_files(texts[7])
+            await expect(files.first).to_contain_text(["text-8.wav"])
 
     runner.run(main())
 

@@ -1,6 +1,7 @@
 // What this page sends to the monitor: the microphone of the browser, and recordings, one after the other.
 
 import type { Connection } from "../connection";
+import type { Health } from "../health";
 import { Observable } from "../observable";
 import type { Session } from "../session";
 import { TEXT } from "../text";
@@ -32,6 +33,7 @@ export interface Input {
 
 export class Inputs extends Observable {
   microphone: Input | undefined;
+  /** What was chosen last is first. */
   files: Input[] = [];
   /** Called with the name of a stream that this page has begun. */
   onStream: (name: string) => void = () => {};
@@ -62,6 +64,8 @@ export class Inputs extends Observable {
     this.changed();
     let microphone: Microphone | undefined;
     try {
+      // A monitor that is away is said to be, before the browser asks for a microphone.
+      await this.#reach();
       microphone = await openMicrophone();
       const socket = await this.#open(input, wanted, microphone.sampleRate);
       await this.#send(input, microphone, socket);
@@ -79,11 +83,13 @@ export class Inputs extends Observable {
   }
 
   analyse(files: Iterable<File>): void {
+    const added: Input[] = [];
     for (const file of files) {
       const input = this.#input(file.name, "waiting");
-      this.files.push(input);
+      added.push(input);
       this.#queue = this.#queue.then(() => this.#analyse(input, file));
     }
+    this.files = [...added, ...this.files];
     this.changed();
   }
 
@@ -153,8 +159,7 @@ export class Inputs extends Observable {
   }
 
   async #open(input: Input, wanted: string, rate: number): Promise<AudioSocket> {
-    const health = await this.#connection.look();
-    if (health === undefined) throw new AudioProblem(TEXT.warn.disconnected);
+    const health = await this.#reach();
     const running = new Set(health.streams.map(({ name }) => name));
     // A name that was here before is another recording; a microphone goes on under its own.
     const taken =
@@ -167,6 +172,15 @@ export class Inputs extends Observable {
     this.changed();
     this.onStream(name);
     return socket;
+  }
+
+  /** How the monitor fares; throws AudioProblem where it is away. */
+  async #reach(): Promise<Health> {
+    const health = await this.#connection.look();
+    if (health) return health;
+    throw new AudioProblem(
+      this.#session.connection === "stopped" ? TEXT.stoppedWords : TEXT.warn.disconnected,
+    );
   }
 
   #input(title: string, phase: Phase): Input {

@@ -133,10 +133,10 @@ function TokenForm({ connection }: { connection: Connection }) {
 }
 
 function ConnectionState({ session }: { session: Session }) {
-  const { connection, stopped } = session;
+  const { connection } = session;
   return (
-    <p id="connection" role="status" data-status={stopped ? "stopped" : connection}>
-      {stopped ? TEXT.stopped : TEXT[connection]}
+    <p id="connection" role="status" data-status={connection}>
+      {TEXT[connection]}
     </p>
   );
 }

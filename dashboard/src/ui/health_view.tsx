@@ -17,7 +17,7 @@ export function HealthView({ session }: { session: Session }) {
       <section class="card wide" aria-labelledby="warnings-heading">
         <h2 id="warnings-heading">{TEXT.warnings}</h2>
         {found.length === 0 ? (
-          <p class="hint">{TEXT.noWarnings}</p>
+          <p class="hint">{session.connection === "stopped" ? TEXT.stoppedWords : TEXT.noWarnings}</p>
         ) : (
           <ul class="reasons">
             {found.map((words) => (
@@ -125,7 +125,11 @@ function Delivery({ session }: { session: Session }) {
       <dl class="facts">
         <Fact name={TEXT.clients}>{health ? health.clients : TEXT.unknown}</Fact>
         <Fact name={TEXT.broker}>
-          {mqtt ? `${mqtt.broker} ${mqtt.connected ? TEXT.connected : TEXT.notConnected}` : TEXT.noBroker}
+          {mqtt
+            ? `${mqtt.broker} ${mqtt.connected ? TEXT.connected : TEXT.notConnected}`
+            : health
+              ? TEXT.noBroker
+              : TEXT.unknown}
         </Fact>
         {mqtt && <Fact name={TEXT.waitingForBroker}>{mqtt.waiting}</Fact>}
         <Fact name={TEXT.journal}>

@@ -1,11 +1,13 @@
 // Speaking from this browser, and recordings that are dropped or chosen.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { Input, Inputs } from "../audio/inputs";
 import { TEXT } from "../text";
 import { useChanges, useKept } from "./hooks";
 import { LevelBar } from "./level";
 
+/** Of the column, where what goes on below fades. */
+const FADE_PX = 24;
 const NAME = "[a-zA-Z0-9_\\-]{1,32}";
 
 export function InputsCard({ inputs }: { inputs: Inputs }) {
@@ -93,6 +95,14 @@ function Files({ inputs }: { inputs: Inputs }) {
 function FileRow({ file, onRemove }: { file: Input; onRemove: () => void }) {
   const { title, phase, progress, problem } = file;
   const percent = TEXT.percent(progress);
+  const row = useRef<HTMLLIElement>(null);
+  // What is worked on is in sight; a page that scrolls as a whole stays where it is.
+  useEffect(() => {
+    const column = row.current!.closest(".left")!;
+    const lowest = column.getBoundingClientRect().bottom - FADE_PX;
+    const below = row.current!.getBoundingClientRect().bottom - lowest;
+    if (phase !== "waiting" && below > 0) column.scrollTop += below;
+  }, [phase]);
   const words = {
     waiting: TEXT.input.waiting,
     asking: TEXT.input.reading,
@@ -100,7 +110,7 @@ function FileRow({ file, onRemove }: { file: Input; onRemove: () => void }) {
     failed: "",
   };
   return (
-    <li>
+    <li ref={row}>
       <span class="file-name" title={title}>
         {title}
       </span>

@@ -17,7 +17,7 @@ export function LevelMeter({ stream }: { stream: Stream }) {
   return (
     <>
       <h3>{level ? TEXT.levelNow : TEXT.level}</h3>
-      {level ? <LevelNow level={level} /> : <LevelOf audio={last} />}
+      {level ? <LevelNow level={level} /> : <LevelOf audio={last} ended={stream.stopped} />}
       {last?.clipped && <p class="small warning">{TEXT.clipped}</p>}
     </>
   );
@@ -32,12 +32,14 @@ function LevelNow({ level: { level_dbfs, noise_floor_dbfs, speech } }: { level: 
   );
 }
 
-function LevelOf({ audio }: { audio: Utterance["audio"] | undefined }) {
+function LevelOf({ audio, ended }: { audio: Utterance["audio"] | undefined; ended: boolean }) {
   return (
     <>
       <LevelBar level={audio?.level_dbfs} floor={audio?.noise_floor_dbfs} clipped={audio?.clipped ?? false} />
       <p class="small">
-        {audio ? TEXT.levelWords(audio.level_dbfs, audio.noise_floor_dbfs, audio.snr_db) : TEXT.levelNone}
+        {audio
+          ? TEXT.levelWords(audio.level_dbfs, audio.noise_floor_dbfs, audio.snr_db)
+          : TEXT.levelNone(ended)}
       </p>
     </>
   );

@@ -195,6 +195,7 @@ function Commands({ session, connection, stream, streams }: CommandsProps) {
   const [text, setText] = useState("");
   const going = streams.filter(({ stopped }) => !stopped);
   const muted = going.length > 0 && going.every((one) => one.muted);
+  const why = whyNobodyObeys(session, streams);
   const to = stream ? { stream } : {};
   const mark = (event: Event) => {
     event.preventDefault();
@@ -210,8 +211,10 @@ function Commands({ session, connection, stream, streams }: CommandsProps) {
         value={text}
         onInput={(event) => setText(event.currentTarget.value)}
       />
-      <button type="submit">{TEXT.markAdd}</button>
-      <button type="button" aria-pressed={muted} onClick={mute}>
+      <button type="submit" disabled={why !== undefined} title={why}>
+        {TEXT.markAdd}
+      </button>
+      <button type="button" aria-pressed={muted} disabled={why !== undefined} title={why} onClick={mute}>
         {muted ? TEXT.unmute : TEXT.mute}
       </button>
       <p class="small warning" role="status">
@@ -219,4 +222,10 @@ function Commands({ session, connection, stream, streams }: CommandsProps) {
       </p>
     </form>
   );
+}
+
+/** Undefined where a command may be obeyed. */
+function whyNobodyObeys({ connection }: Session, streams: readonly Stream[]): string | undefined {
+  if (connection === "stopped") return TEXT.stoppedWords;
+  return streams.length > 0 && streams.every(({ stopped }) => stopped) ? TEXT.endedWords : undefined;
 }

@@ -62,13 +62,19 @@ function StreamCard({ stream, onChoose }: { stream: Stream; onChoose: (name: str
       <Activity stream={stream} />
       <p class="state">
         {state && <Shape label={state.label} />}
-        {state ? labelText(state.label) : utterances.length > 0 ? TEXT.unclear : TEXT.nobody}
+        {stateWords(stream)}
       </p>
       {!stopped && <SmallMeter stream={stream} />}
       {posterior && !stopped && <Stack name={current ? TEXT.soFar : TEXT.nowShort} posterior={posterior} />}
       <button type="button" class="open" aria-label={TEXT.showStream(name)} onClick={() => onChoose(name)} />
     </li>
   );
+}
+
+/** The state in a word, or why there is none. */
+export function stateWords({ state, utterances, stopped }: Stream): string {
+  if (state) return labelText(state.label);
+  return utterances.length > 0 ? TEXT.unclear(stopped) : TEXT.nobody(stopped);
 }
 
 /** Whether someone speaks, or why that cannot be known. */
