@@ -55,6 +55,25 @@ SENTENCES = ["leave me alone", "i am so happy today"]
 AXE = Path(__file__).parents[2] / "dashboard/node_modules/axe-core/axe.min.js"
 MANY = 10_000
 
+SCROLL_BY = """px => {
+  const list = document.querySelector(".scroller");
+  const start = scrollY + list.getBoundingClientRect().top;
+  list.scrollTop = px;
+  scrollTo(0, start + px);
+}"""
+"""Goes so far down the list, whether it scrolls or the page does."""
+
+CARDS = """cards => {
+  const rects = cards.map((card) => card.getBoundingClientRect());
+  const ends = cards.map((card) => card.querySelector(".figures").getBoundingClientRect().bottom);
+  return [
+    rects.map(({ height }) => height),
+    rects.map(({ bottom }, i) => bottom - ends[i]),
+    rects.slice(1).map(({ top }, i) => Math.round(top - rects[i].bottom)),
+  ];
+}"""
+"""How high each card is, how much of it is empty, and how far it is to the next, in pixels."""
+
 HOSTILE = [
     "<img src=x onerror=window.pwned=1>",
     "<script>window.pwned=1</script>",
@@ -342,17 +361,52 @@ def test_paused_page_stands_still_and_goes_back_to_live(on_station: OnStation) -
     on_station(visit)
 
 
-def test_rows_in_sight_stay_where_they_are_while_newer_ones_come(on_station: OnStation) -> None:
+@pytest.mark.parametrize(("width", "middle"), [(390, "word24"), (1280, "word19")])
+def test_rows_in_sight_stay_where_they_are_while_newer_ones_come(
+    width: int, middle: str, on_station: OnStation
+) -> None:
     async def visit(station: Station) -> None:
-        async with station.page() as dashboard:
-            station.announce(*(said(number, f"word{number}") for number in range(1, 41)))
-            row = dashboard.page.locator(".utterance", has_text="word20")
+        async with station.page(width=width) as dashboard:
+            long = "and so on " * 10
+            station.announce(
+                *(said(number, f"word{number} {number % 3 * long}") for number in range(1, 41))
+            )
+            row = dashboard.page.locator(".utterance", has_text=middle)
             await expect(dashboard.page.locator("#utterances-heading")).to_contain_text("40")
-            await dashboard.page.locator(".scroller").evaluate("e => e.scrollTop = 1900")
+            await dashboard.page.evaluate(SCROLL_BY, 1900)
+            await expect(row).to_be_in_viewport(ratio=1)
             before = await row.bounding_box()
             station.announce(said(41, "word41"), said(42, "word42"))
             await expect(dashboard.page.locator("#utterances-heading")).to_contain_text("42")
             assert await row.bounding_box() == before
+
+    on_station(visit)
+
+
+def test_card_on_a_phone_is_as_high_as_what_is_in_it_and_the_page_alone_scrolls(
+    on_station: OnStation,
+) -> None:
+    async def visit(station: Station) -> None:
+        async with station.page(width=390) as dashboard:
+            page = dashboard.page
+            station.announce(
+                *(said(n, f"word{n} " + "and so on " * (n % 2 * 10)) for n in range(1, 41))
+            )
+            await expect(page.locator("#utterances-heading")).to_contain_text("40")
+            await page.evaluate(SCROLL_BY, 2_500)
+            await expect(page.locator(".utterance", has_text="word17")).to_be_in_viewport(ratio=1)
+            heights, empty, gaps = await page.locator(".utterance").evaluate_all(CARDS)
+            assert max(heights) - min(heights) > 15
+            assert max(empty) < 12
+            assert set(gaps) == {8}
+            assert (
+                await page.locator(".scroller").evaluate("e => e.scrollHeight - e.clientHeight")
+                == 0
+            )
+            to_live = page.get_by_role("button", name="Jump to live")
+            await to_live.click()
+            await expect(page.locator(".utterance", has_text="word40")).to_be_in_viewport(ratio=1)
+            await expect(to_live).to_be_hidden()
 
     on_station(visit)
 

@@ -1,6 +1,6 @@
 // Utterances, the newest first. Only rows in sight are in the page, so ten thousand cost no more than ten.
 
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import { streamTime, timeOfDay } from "../clock";
 import { CLASSIFIERS, type Utterance } from "../events";
 import type { Entry, Note, Spoken } from "../stream";
@@ -9,8 +9,8 @@ import { Shape, Stack } from "./emotion";
 import { useMedia } from "./hooks";
 import { Track, Words } from "./words";
 
-const ROW_PX = 96;
-const NARROW_ROW_PX = 148;
+/** Height of an utterance until one was drawn. */
+const FIRST_PX = 96;
 const NOTE_PX = 36;
 const GAP_PX = 8;
 const SPARE_PX = 300;
@@ -28,12 +28,35 @@ interface Props {
   onAway: (away: boolean) => void;
 }
 
+/** How high each is, its gap included: as it was drawn last, or, where it never was, as the first that was. */
+class Heights {
+  readonly #drawn = new WeakMap<Entry, number>();
+  #guess: number | undefined;
+
+  of(entry: Entry): number {
+    return entry.said === undefined ? NOTE_PX : (this.#drawn.get(entry) ?? this.#guess ?? FIRST_PX);
+  }
+
+  /** Whether what was drawn differs from what was known. */
+  measure(entries: readonly Entry[], rows: HTMLCollection): boolean {
+    let changed = false;
+    for (const [i, entry] of entries.entries()) {
+      if (entry.said === undefined) continue;
+      const height = (rows[i] as HTMLElement).offsetHeight + GAP_PX;
+      this.#guess ??= height;
+      changed ||= this.#drawn.get(entry) !== height;
+      this.#drawn.set(entry, height);
+    }
+    return changed;
+  }
+}
+
 /** `bottoms[i]`: height of entries 0 to i, the oldest lowest; an entry keeps it when newer ones come. */
-function stack(entries: Entry[], row: number): Float64Array {
+function stack(entries: Entry[], heights: Heights): Float64Array {
   const bottoms = new Float64Array(entries.length);
   let sum = 0;
   for (let i = 0; i < entries.length; i++) {
-    sum += entries[i]!.said === undefined ? NOTE_PX : row;
+    sum += heights.of(entries[i]!);
     bottoms[i] = sum;
   }
   return bottoms;
@@ -50,78 +73,89 @@ function firstAbove(bottoms: Float64Array, height: number): number {
   return low;
 }
 
+/** What scrolls, and where the list begins in it: a narrow page scrolls as a whole. */
+function frameOf(list: HTMLElement, whole_page: boolean): { frame: Element; start: number } {
+  const frame = whole_page ? document.documentElement : list.parentElement!;
+  const start = list.getBoundingClientRect().top - (whole_page ? 0 : frame.getBoundingClientRect().top);
+  return { frame, start: start + frame.scrollTop };
+}
+
 export function List({ entries, named, selected, follow, onSelect, onAway }: Props) {
-  const row = useMedia("(max-width: 44rem)") ? NARROW_ROW_PX : ROW_PX;
-  const scroller = useRef<HTMLElement>(null);
+  const narrow = useMedia("(max-width: 44rem)");
+  const list = useRef<HTMLOListElement>(null);
   const [scroll, setScroll] = useState({ top: 0, height: 800 });
-  const bottoms = useMemo(() => stack(entries, row), [entries, row]);
+  const heights = useRef(new Heights()).current;
+  const [drawn, draw] = useReducer((count: number) => count + 1, 0);
+  const bottoms = useMemo(() => stack(entries, heights), [entries, drawn]);
   const whole = bottoms.at(-1) ?? 0;
-
-  // The rows in sight stay where they are while newer ones come above them.
-  const before = useRef({ whole, oldest: entries[0]?.key, follow });
-  useLayoutEffect(() => {
-    const element = scroller.current!;
-    const { whole: old, oldest, follow: followed } = before.current;
-    if (follow !== followed) element.scrollTop = 0;
-    else if (element.scrollTop > LIVE_PX && oldest === entries[0]?.key) element.scrollTop += whole - old;
-    before.current = { whole, oldest: entries[0]?.key, follow };
-  }, [whole, follow]);
-
-  useEffect(() => {
-    const element = scroller.current!;
-    const look = () => {
-      setScroll({ top: element.scrollTop, height: element.clientHeight });
-      onAway(element.scrollTop > LIVE_PX);
-    };
-    const observer = new ResizeObserver(look);
-    observer.observe(element);
-    element.addEventListener("scroll", look, { passive: true });
-    return () => {
-      observer.disconnect();
-      element.removeEventListener("scroll", look);
-    };
-  }, [onAway]);
-
   const topOf = (index: number) => whole - bottoms[index]!;
-
-  // A selected row is brought into sight.
-  useEffect(() => {
-    const element = scroller.current!;
-    const index = entries.findIndex(({ key }) => key === selected);
-    if (index < 0) return;
-    const top = topOf(index);
-    if (top < element.scrollTop) element.scrollTop = top;
-    else if (top + row > element.scrollTop + element.clientHeight)
-      element.scrollTop = top + row - element.clientHeight;
-  }, [selected]);
 
   const lowest = firstAbove(bottoms, whole - scroll.top - scroll.height - SPARE_PX);
   const highest = Math.min(entries.length - 1, firstAbove(bottoms, whole - scroll.top + SPARE_PX));
-  const rows = [];
-  for (let index = highest; index >= lowest; index--) {
-    const entry = entries[index]!;
-    const place = { index, named, top: topOf(index), of: entries.length };
-    rows.push(
-      entry.said === undefined ? (
-        <NoteRow key={entry.key} note={entry} {...place} />
-      ) : (
-        <Row
-          key={entry.key}
-          spoken={entry}
-          height={row}
-          selected={entry.key === selected}
-          onSelect={onSelect}
-          {...place}
-        />
-      ),
-    );
-  }
+  const shown = entries.slice(lowest, highest + 1).reverse();
+
+  // The rows in sight stay where they are while newer ones come above them, or are found to be higher.
+  const before = useRef<{ follow: number; first?: Entry | undefined; top: number }>({ follow, top: 0 });
+  useLayoutEffect(() => {
+    const { frame, start } = frameOf(list.current!, narrow);
+    const { first, top } = before.current;
+    const index = first ? entries.lastIndexOf(first) : -1;
+    const moved = index < 0 ? 0 : topOf(index) - top;
+    if (follow !== before.current.follow) frame.scrollTop = Math.min(frame.scrollTop, start);
+    else if (moved !== 0 && frame.scrollTop > start + LIVE_PX) frame.scrollTop += moved;
+    const now = firstAbove(bottoms, whole - Math.max(0, frame.scrollTop - start));
+    before.current = { follow, first: entries[now], top: now < entries.length ? topOf(now) : 0 };
+    if (heights.measure(shown, list.current!.children)) draw(undefined);
+  });
+
+  useEffect(() => {
+    const element = list.current!;
+    const look = () => {
+      const { frame, start } = frameOf(element, narrow);
+      // The newest are there for who is not looked at yet, too.
+      setScroll({ top: Math.max(0, frame.scrollTop - start), height: frame.clientHeight });
+      onAway(frame.scrollTop > start + LIVE_PX);
+    };
+    const observer = new ResizeObserver(look);
+    observer.observe(element.parentElement!);
+    observer.observe(document.body);
+    document.addEventListener("scroll", look, { capture: true, passive: true });
+    return () => {
+      observer.disconnect();
+      document.removeEventListener("scroll", look, { capture: true });
+    };
+  }, [narrow, onAway]);
+
+  // A selected row is brought into sight.
+  useEffect(() => {
+    const { frame, start } = frameOf(list.current!, narrow);
+    const index = entries.findIndex(({ key }) => key === selected);
+    if (index < 0) return;
+    const top = start + topOf(index);
+    const end = top + heights.of(entries[index]!);
+    if (top < frame.scrollTop) frame.scrollTop = top;
+    else if (end > frame.scrollTop + frame.clientHeight) frame.scrollTop = end - frame.clientHeight;
+  }, [selected]);
 
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
-    <section class="scroller" ref={scroller} tabIndex={0} aria-label={TEXT.list}>
-      <ol id="utterances" style={{ height: `${whole}px` }}>
-        {rows}
+    <section class="scroller" tabIndex={0} aria-label={TEXT.list}>
+      <ol id="utterances" ref={list} style={{ height: `${whole}px` }}>
+        {shown.map((entry, i) => {
+          const index = highest - i;
+          const place = { index, named, top: topOf(index), of: entries.length };
+          return entry.said === undefined ? (
+            <NoteRow key={entry.key} note={entry} {...place} />
+          ) : (
+            <Row
+              key={entry.key}
+              spoken={entry}
+              selected={entry.key === selected}
+              onSelect={onSelect}
+              {...place}
+            />
+          );
+        })}
       </ol>
     </section>
   );
@@ -151,12 +185,11 @@ function NoteRow({ note, named, index, of, top }: Place & { note: Note }) {
 
 interface RowProps extends Place {
   spoken: Spoken;
-  height: number;
   selected: boolean;
   onSelect: (key: number) => void;
 }
 
-function Row({ spoken, named, selected, onSelect, index, of, top, height }: RowProps) {
+function Row({ spoken, named, selected, onSelect, index, of, top }: RowProps) {
   const { said, event, stream, key } = spoken;
   return (
     <li
@@ -165,7 +198,7 @@ function Row({ spoken, named, selected, onSelect, index, of, top, height }: RowP
       data-selected={selected}
       aria-setsize={of}
       aria-posinset={of - index}
-      style={{ transform: `translateY(${top}px)`, height: `${height - GAP_PX}px` }}
+      style={{ transform: `translateY(${top}px)` }}
     >
       <div class="verdict">
         <span class="label">
