@@ -204,7 +204,7 @@ class EventsEndpoint:
         # Everything is in the journal before it is published: nothing falls between the two.
         while [
             source
-            for source in self._wanted(subscription)
+            for source in dict.fromkeys((*positions, *self._wanted(subscription)))
             if await self._send_missed(subscriber, positions, source)
         ]:
             pass

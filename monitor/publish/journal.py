@@ -7,11 +7,12 @@ numbering goes on where it stopped, even after ``kill -9``. SQLite in WAL mode; 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -25,6 +26,8 @@ from monitor.publish.outbox import Lost, Message
 logger = logging.getLogger(__name__)
 
 _EXPIRE_EVERY: Final = 64
+_EXPIRE_EVERY_S: Final = 60.0
+"""Where few events come; more often where they are kept for minutes only."""
 _CHECKPOINT_EVERY: Final = 256
 _CLOCK_WAS_SET_S: Final = 60.0
 """By more than it drifts between two looks."""
@@ -87,15 +90,22 @@ class Journal:
         self._settings = settings
         self._clock = clock
         self._ticks = ticks
-        self._ahead_s = clock() - ticks()
+        self._ahead_s = 0.0
         """Of the clock, which somebody may set, before the ticks, which nobody can."""
         self._sources: dict[str, _Source] = {}
+        """All that have ever had events: their numbers go on."""
+        self._kept: dict[str, None] = {}
+        """Those of which events are kept."""
+        self._consumers: dict[str, _Consumer] = {}
+        self._place = 0
+        """Of the newest event in the order of all."""
         self._appended = 0
+        self._expiring: asyncio.Task[None] | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """CloudEvents sources that have had events, those of earlier runs first."""
-        return tuple(self._sources)
+        """CloudEvents sources of which events are kept, those of earlier runs first."""
+        return tuple(self._kept)
 
     def newest(self, source: str) -> int:
         """Sequence of the source's newest event; 0 where there has been none."""
@@ -115,22 +125,34 @@ class Journal:
     async def __aenter__(self) -> Self:
         self._storage.open()
         try:
-            self._sources = _read_sources(self._storage.database)
+            self._read()
+            self._ahead_s = self._clock() - self._ticks()
+            self._take_back_the_future()
+            self._expire()
         except (*UNREADABLE, ValueError, TypeError) as error:
             assert self._storage.path is not None
             await self.__aexit__(None, None, None)
             raise damaged(self._storage.path, error) from error
+        self._expiring = asyncio.create_task(self._keep_expiring(), name="journal")
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        if self._expiring is not None:
+            self._expiring.cancel()
+            await asyncio.wait([self._expiring])
         await self._storage.close()
 
     def append(self, event: WireEvent) -> None:
         """Keep an event. Returns when it would survive the process."""
         self._storage.try_disk_again()
+        self._follow_clock()
         known = self._storage.write(lambda database: self._insert(event, database))
+        self._place += 1
         known.newest = event.sequence
         self._sources[event.source] = known
+        self._kept[event.source] = None
+        for consumer in self._consumers.values():
+            consumer.behind[event.source] = None
         self._appended += 1
         if self._appended % _EXPIRE_EVERY == 0:
             self._expire()
@@ -186,11 +208,16 @@ class Journal:
         been = {name: at for name, at in known.items() if 0 < at <= self.newest(name)}
         if not been:
             return self.newest(source)
+        # By their places: the clock may have been set between two events.
         rows = [
-            row for name, at in been.items() for row in self._select("at", name, "sequence = ?", at)
+            row
+            for name, at in been.items()
+            for row in self._select("rowid", name, "sequence = ?", at)
         ]
-        latest = max((at for (at,) in rows), default=0.0)  # they have expired, as all before them
-        before = self._select("sequence", source, "at <= ? ORDER BY sequence DESC LIMIT 1", latest)
+        latest = max((place for (place,) in rows), default=0)  # expired, as all before them
+        before = self._select(
+            "sequence", source, "rowid <= ? ORDER BY sequence DESC LIMIT 1", latest
+        )
         if before:
             return max(int(sequence) for (sequence,) in before)
         first = self._select("sequence", source, "sequence > 0 ORDER BY sequence LIMIT 1")
@@ -199,27 +226,36 @@ class Journal:
     def register(self, consumer: str) -> None:
         """Remember from now on what a consumer has had. One that is new has no need of what was before."""
         try:
-            with self._storage.database:
-                if self._storage.database.execute(
-                    "INSERT OR IGNORE INTO consumers VALUES (?)", (consumer,)
-                ).rowcount:
-                    self._storage.database.executemany(
-                        "INSERT INTO delivered VALUES (?, ?, ?)",
-                        [(consumer, known.id, known.newest) for known in self._sources.values()],
-                    )
-        except sqlite3.Error as error:
+            had = self._storage.write(lambda database: self._enrol(consumer, database))
+        except UNREADABLE as error:
             logger.warning("the journal cannot remember what %s has had: %s", consumer, error)
+            had = {name: known.newest for name, known in self._sources.items()}
+        behind = {name: None for name, known in self._sources.items() if known.newest > had[name]}
+        self._consumers[consumer] = _Consumer(had, behind)
+
+    def _enrol(self, consumer: str, database: sqlite3.Connection) -> dict[str, int]:
+        """What a consumer has had of each source."""
+        new = database.execute("INSERT OR IGNORE INTO consumers VALUES (?)", (consumer,)).rowcount
+        if new:
+            database.executemany(
+                "INSERT INTO delivered VALUES (?, ?, ?)",
+                [(consumer, known.id, known.newest) for known in self._sources.values()],
+            )
+        rows = database.execute(
+            "SELECT source, sequence FROM delivered WHERE consumer = ?", (consumer,)
+        )
+        had = {int(source): int(sequence) for source, sequence in rows}
+        return {
+            name: min(had.get(known.id, 0), known.newest) for name, known in self._sources.items()
+        }
+
+    def behind(self, consumer: str) -> Sequence[str]:
+        """Sources of which a registered consumer has not had everything."""
+        return tuple(self._consumers[consumer].behind)
 
     def delivered_to(self, consumer: str, source: str) -> int:
         """Sequence of the last event of a source that a registered consumer has had; 0 for none."""
-        known = self._sources.get(source)
-        if known is None:
-            return 0
-        row = self._storage.database.execute(
-            "SELECT sequence FROM delivered WHERE consumer = ? AND source = ?",
-            (consumer, known.id),
-        ).fetchone()
-        return 0 if row is None else min(int(row[0]), known.newest)
+        return self._consumers[consumer].had.get(source, 0)
 
     def set_delivered(self, consumer: str, source: str, sequence: int) -> None:
         """A consumer has had everything of a source up to this event."""
@@ -230,20 +266,17 @@ class Journal:
                 (consumer, self._sources[source].id, sequence),
             )
         )
+        reader = self._consumers[consumer]
+        reader.had[source] = sequence
+        if sequence >= self.newest(source):
+            reader.behind.pop(source, None)
 
     def waiting(self) -> dict[str, int]:
-        """Events that each consumer that reads from here has not had yet."""
-        try:
-            rows = self._storage.database.execute("SELECT name FROM consumers").fetchall()
-            return {
-                str(consumer): sum(
-                    known.newest - self.delivered_to(consumer, source)
-                    for source, known in self._sources.items()
-                )
-                for (consumer,) in rows
-            }
-        except sqlite3.Error:
-            return {}
+        """Events that each consumer registered since the start has not had yet."""
+        return {
+            name: sum(self.newest(source) - reader.had.get(source, 0) for source in reader.behind)
+            for name, reader in self._consumers.items()
+        }
 
     def _insert(self, event: WireEvent, database: sqlite3.Connection) -> _Source:
         known = self._sources.get(event.source)
@@ -252,41 +285,101 @@ class Journal:
             assert row.lastrowid is not None
             known = _Source(row.lastrowid, 0)
         database.execute(
-            "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
-            (known.id, event.sequence, self._clock(), event.kind, event.body),
+            "INSERT INTO events (rowid, source, sequence, at, kind, body) VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                self._place + 1,
+                known.id,
+                event.sequence,
+                self._clock(),
+                event.kind,
+                event.body,
+            ),
         )
         return known
 
-    def _expire(self) -> None:
-        """Delete what is too old or too much; the numbering stays."""
-        settings = self._settings
-        before = self._clock() - settings.max_age_h * 3_600
+    def _read(self) -> None:
+        """What the file holds."""
+        database = self._storage.database
+        rows = database.execute(
+            "SELECT name, id, newest, "
+            "(SELECT max(sequence) FROM events WHERE events.source = sources.id) FROM sources"
+        )
+        for name, number, newest, kept in rows:
+            self._sources[str(name)] = _Source(int(number), max(int(newest), int(kept or 0)))
+            if kept is not None:
+                self._kept[str(name)] = None
+        (place,) = database.execute("SELECT max(rowid) FROM events").fetchone()
+        self._place = int(place or 0)
+
+    async def _keep_expiring(self) -> None:
+        """Delete what has become too old while nothing happens, too."""
+        while True:
+            await asyncio.sleep(min(_EXPIRE_EVERY_S, self._settings.max_age_h * 3_600 / 10))
+            if self._expire():
+                self._storage.start_checkpoint()
+
+    def _expire(self) -> bool:
+        """Delete what is too old or too much; the numbering stays. Returns whether there was any."""
+        self._follow_clock()
         try:
-            with self._storage.database:
-                self._follow_clock()
-                self._storage.database.executemany(
-                    "UPDATE sources SET newest = ? WHERE id = ?",
-                    [(known.newest, known.id) for known in self._sources.values()],
+            with self._storage.database as database:
+                last = self._last_to_delete(database)
+                rows = database.execute(
+                    "SELECT DISTINCT name FROM events JOIN sources ON id = source WHERE events.rowid <= ?",
+                    (last,),
                 )
-                self._storage.database.execute(
-                    # Rows lie in the order of time: the search ends at the first that stays.
-                    "DELETE FROM events WHERE rowid < max("
-                    "coalesce((SELECT rowid FROM events WHERE at >= ? ORDER BY rowid LIMIT 1), "
-                    "(SELECT max(rowid) + 1 FROM events)), "
-                    "(SELECT max(rowid) + 1 FROM events) - ?)",
-                    (before, settings.max_events),
-                )
-        except sqlite3.Error as error:
+                touched = [str(name) for (name,) in rows]
+                if touched:
+                    database.executemany(
+                        "UPDATE sources SET newest = ? WHERE name = ?",
+                        [(self.newest(name), name) for name in touched],
+                    )
+                    database.execute("DELETE FROM events WHERE rowid <= ?", (last,))
+        except UNREADABLE as error:
             logger.warning("old events could not be deleted from the journal: %s", error)
+            return False
+        for name in touched:
+            if not self._select("1", name, "sequence > 0 LIMIT 1"):
+                self._kept.pop(name, None)
+        return bool(touched)
+
+    def _last_to_delete(self, database: sqlite3.Connection) -> int:
+        """Place of the newest event that is too old or too much."""
+        now = self._clock()
+        row = database.execute(
+            # Rows lie in the order of time: the search ends at the first that stays. One that an earlier
+            # run has put into the future is none.
+            "SELECT rowid FROM events WHERE at BETWEEN ? AND ? ORDER BY rowid LIMIT 1",
+            (now - self._settings.max_age_h * 3_600, now + _CLOCK_WAS_SET_S),
+        ).fetchone()
+        too_old = self._place if row is None else int(row[0]) - 1
+        return max(too_old, self._place - self._settings.max_events)
 
     def _follow_clock(self) -> None:
         """Where the clock was set, set what was written by it, too: events are as old as they were before."""
-        ahead_s = self._clock() - self._ticks()
+        now = self._clock()
+        ahead_s = now - self._ticks()
         step_s = ahead_s - self._ahead_s
         if abs(step_s) > _CLOCK_WAS_SET_S:
             logger.info("the clock was set by %+.0f s; the journal follows", step_s)
-            self._storage.database.execute("UPDATE events SET at = at + ?", (step_s,))
+            self._storage.write(
+                # Those of an earlier run may have been written by a clock that was right.
+                lambda database: database.execute(
+                    "UPDATE events SET at = min(at + ?, ?)", (step_s, now)
+                )
+            )
         self._ahead_s = ahead_s
+
+    def _take_back_the_future(self) -> None:
+        """The clock of this run is behind that of the last one: nothing is younger than now."""
+        now = self._clock()
+        self._storage.write(
+            lambda database: database.execute(
+                "UPDATE events SET at = ? WHERE rowid > coalesce("
+                "(SELECT rowid FROM events WHERE at <= ? ORDER BY rowid DESC LIMIT 1), 0)",
+                (now, now),
+            )
+        )
 
 
 def journal_path(node: str, stream: str) -> Path:
@@ -303,12 +396,14 @@ class _Source:
     newest: int
 
 
-def _read_sources(database: sqlite3.Connection) -> dict[str, _Source]:
-    rows = database.execute(
-        "SELECT name, id, max(newest, coalesce("
-        "(SELECT max(sequence) FROM events WHERE events.source = sources.id), 0)) FROM sources"
-    )
-    return {str(name): _Source(int(number), int(newest)) for name, number, newest in rows}
+@dataclass(slots=True)
+class _Consumer:
+    """What one that reads from here has had."""
+
+    had: dict[str, int]
+    """Sequence of the last event by source."""
+    behind: dict[str, None]
+    """Sources of which there is more."""
 
 
 def _lost(source: str, first: int, last: int) -> Lost:

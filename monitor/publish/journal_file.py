@@ -34,7 +34,7 @@ COPIED: Final = {
     "sources": "id, name, newest",
     "consumers": "name",
     "delivered": "consumer, source, sequence",
-    "events": "source, sequence, at, kind, body",
+    "events": "rowid, source, sequence, at, kind, body",
 }
 """Tables and columns that go from memory to the disk when it works again; all but the events the other way."""
 _FROM_VERSION_1: Final = (

@@ -212,7 +212,10 @@ class MqttPublisher:
             while True:
                 self._wakeup.clear()
                 await self._show_muted(client, muted)
-                if [s for s in self._journal.sources if await self._deliver_some(client, s)]:
+                behind = self._journal.behind(self._name)
+                for source in behind:
+                    await self._deliver_some(client, source)
+                if behind:
                     continue
                 if self._closing:
                     break
@@ -223,10 +226,9 @@ class MqttPublisher:
             raise
         await self._say_goodbye(client)
 
-    async def _deliver_some(self, client: BrokerClient, source: str) -> bool:
-        """Hand over some of what a source has said; False where the broker has it all."""
-        items = self._journal.after(source, self._journal.delivered_to(self._name, source))
-        for item in items:
+    async def _deliver_some(self, client: BrokerClient, source: str) -> None:
+        """Hand over some of what a source has said."""
+        for item in self._journal.after(source, self._journal.delivered_to(self._name, source)):
             self._in_flight = item
             try:
                 if item == self._unacceptable:
@@ -238,7 +240,6 @@ class MqttPublisher:
             position = item.last if isinstance(item, Lost) else item.sequence
             self._journal.set_delivered(self._name, source, position)
         self._in_flight = None
-        return bool(items)
 
     async def _show_muted(self, client: BrokerClient, shown: dict[str, bool]) -> None:
         """Retain who is muted, for those who come later; ``shown`` is what this broker has been told."""

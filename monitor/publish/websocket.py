@@ -21,7 +21,7 @@ from websockets.typing import Subprotocol
 
 from monitor.commands import CommandDesk
 from monitor.errors import PublishError
-from monitor.events import StateChanged, WireEvent
+from monitor.events import MonitorStarted, MonitorStopped, StateChanged, WireEvent
 from monitor.incoming import AudioSettings
 from monitor.metrics import CONTENT_TYPE as METRICS_TYPE
 from monitor.metrics import Metrics
@@ -163,7 +163,7 @@ class WebSocketPublisher:
         self._longest = max(settings.max_message_bytes, audio.max_message_bytes)
         self._connections: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
         self._states: dict[str, WireEvent] = {}
-        """The newest of each source."""
+        """The newest of each source that is heard."""
         self._server: Server
 
     @property
@@ -230,8 +230,11 @@ class WebSocketPublisher:
     def publish(self, event: WireEvent) -> None:
         """Hand an event to every subscriber that asked for it."""
         self._metrics.count(event)
-        if isinstance(event.happening, StateChanged):
-            self._states[event.source] = event
+        match event.happening:
+            case StateChanged():
+                self._states[event.source] = event
+            case MonitorStarted() | MonitorStopped():
+                self._states.pop(event.source, None)
         self._events.publish(event)
 
     # --- HTTP ----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from monitor.publish.wire import WireEncoder
 from monitor.settings import MonitorSettings
 from tests.support.happenings import encoded, numbered
 
+DEADLINE_S = 20.0
 SOURCE = "/stser/node/mic"
 DOOR = "/stser/node/door"
 EVENTS = numbered(300)
@@ -36,6 +38,11 @@ EVENTS = numbered(300)
 
 def journal(path: Path | None, node: str = "node", **settings: Any) -> Journal:
     return Journal(path, node, JournalSettings(**settings))
+
+
+def aged(path: Path, clock: Callable[[], float]) -> Journal:
+    """One whose clock nobody sets."""
+    return Journal(path, "node", JournalSettings(), clock, clock)
 
 
 async def append(kept: Journal, *events: WireEvent) -> Journal:
@@ -160,6 +167,100 @@ def test_clock_that_is_set_makes_events_neither_older_nor_younger(hours: int) ->
     asyncio.run(main())
 
 
+def test_events_that_became_too_old_while_no_monitor_ran_are_gone_at_the_start(
+    tmp_path: Path,
+) -> None:
+    now = 1e9
+
+    async def main() -> None:
+        nonlocal now
+        await append(aged(tmp_path / "j", lambda: now), *EVENTS[:5])
+        now += 7 * 86_400
+        async with aged(tmp_path / "j", lambda: now) as kept:
+            assert kept.after(SOURCE, 0) == [Lost(SOURCE, 1, 5, 5)]
+            assert kept.newest(SOURCE) == 5
+        with closing(sqlite3.connect(tmp_path / "j")) as database:
+            assert database.execute("SELECT count(*) FROM events").fetchone() == (0,)
+
+    asyncio.run(main())
+
+
+def test_events_become_too_old_in_silence_too() -> None:
+    async def main() -> None:
+        async with asyncio.timeout(DEADLINE_S), journal(None, max_age_h=1e-6) as kept:
+            for event in EVENTS[:3]:
+                kept.append(event)
+            while kept.sources:
+                await asyncio.to_thread(kept.newest, SOURCE)
+            assert kept.after(SOURCE, 0) == [Lost(SOURCE, 1, 3, 3)]
+
+    asyncio.run(main())
+
+
+def test_clock_that_is_behind_at_the_start_and_set_later_keeps_nothing_for_ever(
+    tmp_path: Path,
+) -> None:
+    now, ticks, years = 1e9, 0.0, 3 * 365 * 86_400.0
+
+    def kept_here() -> Journal:
+        return Journal(tmp_path / "j", "node", JournalSettings(), lambda: now, lambda: ticks)
+
+    async def main() -> None:
+        nonlocal now, ticks
+        await append(kept_here(), *EVENTS[:10])
+        now -= years
+        async with kept_here() as kept:
+            kept.append(EVENTS[10])
+            assert sequences(kept.after(SOURCE, 0)) == list(range(1, 12))
+            now += years
+            kept.append(EVENTS[11])
+            assert sequences(kept.after(SOURCE, 0)) == list(range(1, 13))
+            now, ticks = now + 86_401, 86_401.0
+            kept.append(EVENTS[12])
+            kept._expire()
+            assert kept.after(SOURCE, 0)[0] == Lost(SOURCE, 1, 12, 12)
+
+    asyncio.run(main())
+
+
+def test_events_from_the_future_keep_no_others_for_ever(tmp_path: Path) -> None:
+    now = 1e9
+
+    async def main() -> None:
+        nonlocal now
+        await append(aged(tmp_path / "j", lambda: now), *EVENTS[:2])
+        with closing(sqlite3.connect(tmp_path / "j")) as database, database:
+            database.execute("UPDATE events SET at = at + 1e8 WHERE sequence = 1")
+        now += 86_401
+        async with aged(tmp_path / "j", lambda: now) as kept:
+            assert kept.after(SOURCE, 0) == [Lost(SOURCE, 1, 2, 2)]
+
+    asyncio.run(main())
+
+
+def test_stream_of_which_nothing_is_kept_is_not_visited_and_its_numbers_go_on(
+    tmp_path: Path,
+) -> None:
+    now = 1e9
+
+    async def main() -> None:
+        nonlocal now
+        async with aged(tmp_path / "j", lambda: now) as kept:
+            for event in of_stream("door", 3):
+                kept.append(event)
+            now += 86_401
+            kept.append(EVENTS[0])
+            kept._expire()
+            assert kept.sources == (SOURCE,)
+        async with aged(tmp_path / "j", lambda: now) as kept:
+            assert kept.sources == (SOURCE,)
+            assert kept.newest(DOOR) == 3
+            kept.append(of_stream("door", 4)[3])
+            assert kept.sources == (SOURCE, DOOR)
+
+    asyncio.run(main())
+
+
 def test_reading_goes_on_where_the_last_read_ended() -> None:
     async def main() -> None:
         async with journal(None) as kept:
@@ -267,6 +368,58 @@ def test_place_in_one_source_tells_the_place_in_another_by_the_time() -> None:
                 assert kept.at_that_time(DOOR, nothing) == 4
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("back_s", [30.0, 3_600.0])
+def test_clock_that_is_set_back_moves_no_place_in_another_source(back_s: float) -> None:
+    now, of_door = 1e9, of_stream("door", 6)
+
+    async def main() -> None:
+        nonlocal now
+        async with Journal(None, "node", JournalSettings(), lambda: now, lambda: 0.0) as kept:
+            for event in (EVENTS[0], *of_door[:2], EVENTS[1]):
+                kept.append(event)
+            now -= back_s
+            for event in of_door[2:]:
+                now += 1
+                kept.append(event)
+            assert kept.at_that_time(DOOR, {SOURCE: 2}) == 2
+
+    asyncio.run(main())
+
+
+def test_place_in_another_source_is_told_over_a_disk_that_fails_and_works_again(
+    tmp_path: Path,
+) -> None:
+    now, of_door = 0.0, of_stream("door", 4)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    async def main() -> None:
+        nonlocal now
+        kept = Journal(tmp_path / "j", "node", JournalSettings(), ticks=lambda: now)
+        pairs = list(zip(EVENTS[:4], of_door, strict=True))
+        async with kept:
+            for event in (*pairs[0], *pairs[1]):
+                kept.append(event)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+            try:
+                for event in pairs[2]:
+                    kept.append(event)
+                assert not kept.durable
+                assert [kept.at_that_time(DOOR, {SOURCE: at}) for at in (1, 2, 3)] == [0, 1, 2]
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            now = 31.0
+            for event in pairs[3]:
+                kept.append(event)
+            assert kept.durable
+            assert [kept.at_that_time(DOOR, {SOURCE: at}) for at in (1, 2, 3, 4)] == [0, 1, 2, 3]
+
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        asyncio.run(main())
+    finally:
+        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_what_a_consumer_has_had_is_known_on_a_full_disk_so_that_it_gets_nothing_twice(
@@ -396,6 +549,23 @@ def test_consumer_that_is_known_gets_all_of_a_source_that_begins_later(tmp_path:
             kept.register("broker")
             assert kept.delivered_to("broker", "/stser/node/door") == 0
             assert kept.waiting() == {"broker": 2}
+
+    asyncio.run(main())
+
+
+def test_consumers_of_earlier_runs_do_not_wait(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with journal(tmp_path / "j") as kept:
+            kept.register("old")
+        async with journal(tmp_path / "j") as kept:
+            kept.register("new")
+            for event in EVENTS[:3]:
+                kept.append(event)
+            kept.set_delivered("new", SOURCE, 2)
+            assert kept.waiting() == {"new": 1}
+        async with journal(tmp_path / "j") as kept:
+            kept.register("old")
+            assert kept.waiting() == {"old": 3}
 
     asyncio.run(main())
 

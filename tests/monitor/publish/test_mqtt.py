@@ -17,7 +17,7 @@ import pytest
 
 from monitor.commands import Command, CommandDesk, Mark, Reset
 from monitor.errors import UsageError
-from monitor.events import DeviceMuted, StateChanged
+from monitor.events import DeviceMuted, SpeechBegan, StateChanged
 from monitor.ports import BrokerHealth
 from monitor.publish.broker import MqttSettings
 from monitor.publish.journal import Journal, JournalSettings
@@ -319,6 +319,29 @@ def test_broker_that_is_new_gets_what_happens_and_not_the_whole_history(
             return [message.payload for message in await messages(client, 3)]
 
     assert asyncio.run(main()) == [event.body for event in events[7:]]
+
+
+def test_delivery_costs_the_same_however_many_streams_there_have_been(
+    mosquitto: Mosquitto,
+) -> None:
+    first, *events = numbered(4)
+
+    async def main() -> list[str]:
+        asked: list[str] = []
+        async with in_memory() as journal, listening(mosquitto, "stser/node/mic/event/#") as client:
+            for number in range(1_000):
+                journal.append(encoded(SpeechBegan(1, 0), stream=f"call-{number}")[0])
+            async with publisher_to(mosquitto.url, journal) as publisher:
+                announce(journal, publisher, first)
+                await messages(client, 1)
+                journal._storage.database.set_trace_callback(asked.append)
+                announce(journal, publisher, *events)
+                await messages(client, len(events))
+                assert publisher.waiting <= 1
+        return asked
+
+    # Kept, read, noted as delivered, with their transactions.
+    assert len(asyncio.run(main())) < 10 * len(events)
 
 
 def test_events_that_expired_before_the_broker_came_are_reported_as_a_gap(

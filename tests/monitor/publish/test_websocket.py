@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from monitor.commands import Command, CommandDesk, Mark, Mute
 from monitor.errors import PublishError
-from monitor.events import SpeechBegan, StateChanged, WireEvent
+from monitor.events import Happening, MonitorStopped, SpeechBegan, StateChanged, WireEvent
 from monitor.publish.events_endpoint import Subscriber
 from monitor.publish.journal import Journal, JournalSettings
 from monitor.publish.pages import load_pages
@@ -29,6 +29,7 @@ from monitor.publish.wire import KINDS, ON_REQUEST, WireEncoder
 from tests.support.happenings import (
     EVERY,
     LEVEL,
+    STARTED,
     STATE,
     UTTERANCE,
     announce,
@@ -131,6 +132,22 @@ def test_who_connects_later_gets_the_current_state_first() -> None:
                 (uttered,) = encoded(UTTERANCE)
                 publisher.publish(uttered)
                 assert await received(client, 1) == [uttered.body]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("over", [STARTED, MonitorStopped(0, 0, {})])
+def test_state_of_a_stream_that_has_ended_or_begins_anew_is_told_to_nobody(over: Happening) -> None:
+    state, end, news = encoded(STATE, over, UTTERANCE)
+
+    async def main() -> None:
+        async with serving() as publisher:
+            publisher.publish(state)
+            publisher.publish(end)
+            async with subscribe(publisher) as client:
+                await subscribed(publisher)
+                publisher.publish(news)
+                assert await received(client, 1) == [news.body]
 
     asyncio.run(main())
 
@@ -285,15 +302,15 @@ def test_events_while_the_past_is_sent_come_once_and_in_order() -> None:
 
 
 def test_current_state_comes_before_what_was_missed() -> None:
-    state, *others = encoded(STATE, *EVERY)
+    started, state, *others = encoded(STARTED, STATE, *EVERY[1:3])
 
     async def main() -> list[bytes]:
         async with journalled(in_memory()) as (journal, publisher):
-            announce(journal, publisher, state, *others[:3])
+            announce(journal, publisher, started, state, *others)
             async with subscribe(publisher, "?since=2") as client:
                 return await received(client, 3)
 
-    assert asyncio.run(main()) == [state.body, others[1].body, others[2].body]
+    assert asyncio.run(main()) == [event.body for event in (state, *others)]
 
 
 def test_stream_that_began_while_a_subscriber_was_away_is_told_from_its_start() -> None:
@@ -308,6 +325,23 @@ def test_stream_that_began_while_a_subscriber_was_away_is_told_from_its_start() 
 
     told = asyncio.run(main())
     assert sorted(told) == sorted(event.body for event in (*of_door, of_mic[2]))
+
+
+def test_stream_that_a_client_knows_and_of_which_nothing_is_kept_is_reported_as_a_gap() -> None:
+    journal = Journal(None, "node", JournalSettings(max_events=10))
+
+    async def main() -> dict[str, Any]:
+        async with journalled(journal) as (_, publisher):
+            announce(journal, publisher, *encoded(*EVERY[:3], stream="door"), *numbered(64))
+            assert journal.sources == ("/stser/node/mic",)
+            async with subscribe(publisher, "?since=64,door:1") as client:
+                (told,) = await received(client, 1)
+        gap: dict[str, Any] = json.loads(told)
+        return gap
+
+    gap = asyncio.run(main())
+    assert gap["source"] == "/stser/node/door"
+    assert [int(gap["data"][end]) for end in ("from_sequence", "to_sequence")] == [2, 3]
 
 
 def test_what_the_journal_no_longer_has_is_reported_as_a_gap() -> None:
