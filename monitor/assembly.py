@@ -8,7 +8,7 @@ import platform
 import re
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,10 +27,11 @@ from monitor.inference import EnsembleWorker
 from monitor.judging import Judging
 from monitor.pipeline import Pipeline
 from monitor.portaudio import default_device
-from monitor.ports import AudioSource, Publisher
+from monitor.ports import AudioSource, Publisher, WrittenPublisher
 from monitor.publish.console import Console
 from monitor.publish.journal import Journal, journal_path
 from monitor.publish.jsonl import JsonLines
+from monitor.publish.lines import Lines
 from monitor.publish.websocket import WebSocketPublisher
 from monitor.publish.wire import WireEncoder
 from monitor.reception import Reception
@@ -116,23 +117,33 @@ def choose_names(settings: MonitorSettings, count: int) -> list[str]:
     return names
 
 
-def choose_event_output(path: str, shape: EventFormat | None, *, transcript: bool) -> Publisher:
-    """Where events are written: a file or standard output, as JSON Lines, for people or as EmotionML."""
+def choose_event_output(
+    path: str, shape: EventFormat | None, *, transcript: bool, patient: Collection[str] = ()
+) -> WrittenPublisher:
+    """Where events are written: a file or standard output, as JSON Lines, for people or as EmotionML.
+
+    Args:
+        path: The file, or ``-``.
+        shape: None chooses by whether it is a terminal.
+        transcript: Whether the words are written.
+        patient: CloudEvents sources of streams that wait for a slow reader.
+    """
     if path == "-" and sys.stdout is None:  # as ``>&-`` leaves it
         raise UsageError("standard output is closed. Open it, or name a file with --events.")
     human = shape == "human" or (shape is None and path == "-" and sys.stdout.isatty())
     if human and path == "-" and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         from monitor.publish.terminal import Terminal  # loads Rich
 
-        return Terminal(sys.stdout, transcript=transcript)
+        return Terminal(sys.stdout, transcript=transcript, patient=patient)
     if human:
-        return Console(sys.stdout if path == "-" else Path(path), transcript=transcript)
+        output = sys.stdout if path == "-" else Path(path)
+        return Console(output, transcript=transcript, patient=patient)
     target = sys.stdout.buffer if path == "-" else Path(path)
     if shape == "emotionml":
         from monitor.publish.emotionml import EmotionMl  # loads an XML library
 
-        return EmotionMl(target, transcript=transcript)
-    return JsonLines(target, transcript=transcript)
+        return EmotionMl(target, transcript=transcript, patient=patient)
+    return JsonLines(target, transcript=transcript, patient=patient)
 
 
 def choose_journal(settings: MonitorSettings, node: str, *, offline: bool) -> Journal:
@@ -198,15 +209,24 @@ def assemble(
         isinstance(source, FileSource) and source.pace == "max" for source in sources
     )
     workshop = Workshop(settings, node, offline=offline)
-    streams = tuple(map(workshop.new_stream, names, sources))
+    output = choose_event_output(
+        events,
+        event_format,
+        transcript=settings.transcript and settings.output.transcript,
+        patient={
+            f"/stser/{node}/{name}"
+            for name, source in zip(names, sources, strict=True)
+            if not source.live
+        },
+    )
+    streams = tuple(
+        workshop.new_stream(name, source, output.lines)
+        for name, source in zip(names, sources, strict=True)
+    )
     reception = Reception(settings.audio, workshop.new_stream, own=len(streams))
     journal = choose_journal(settings, node, offline=offline)
     desk = CommandDesk()
-    publishers: list[Publisher] = [
-        choose_event_output(
-            events, event_format, transcript=settings.transcript and settings.output.transcript
-        )
-    ]
+    publishers: list[Publisher] = [output]
     websocket, mqtt = None, None
     if settings.mqtt.url is not None:
         from monitor.publish.mqtt import MqttPublisher  # loads an MQTT library
@@ -236,6 +256,7 @@ def assemble(
         shedding=workshop.shedding,
         recorder=workshop.recorder,
         preload=workshop.preload,
+        hurry=output.lines.hurry,
     )
     return Assembly(pipeline, streams, websocket, workshop.notice, offline)
 
@@ -293,8 +314,8 @@ class Workshop:
         if self._model is not None:
             self._vosk.preload(self._model.path)
 
-    def new_stream(self, name: str, source: AudioSource) -> Stream:
-        """A stream that has not begun."""
+    def new_stream(self, name: str, source: AudioSource, lines: Lines | None = None) -> Stream:
+        """A stream that has not begun; with lines, one that waits for their reader where it can."""
         settings, model = self._settings, self._model
         transcriber = None
         if model is not None:
@@ -322,6 +343,7 @@ class Workshop:
             state=EmotionState(settings.state),
             shedding=self.shedding,
             recorder=self.recorder,
+            lines=lines,
             started=self._started,
         )
 

@@ -38,7 +38,7 @@ class MemorySettings:
 
 
 LIMITS: Final = (
-    (resource.RLIMIT_AS, "address space", "ulimit -v", "LimitAS", 600),
+    (resource.RLIMIT_AS, "address space", "ulimit -v", "LimitAS", 700),
     (resource.RLIMIT_DATA, "data", "ulimit -d", "LimitDATA", 350),
 )
 """What the system may limit, how it is called, and the MB that one stream with the embedded recogniser needs of it."""

@@ -44,6 +44,7 @@ class Pipeline:
         shedding: What all of them leave out while they are late.
         recorder: Keeps the audio; None where nobody asked for that.
         preload: Called first: begins to load, on another thread, what is needed later.
+        hurry: Called when it is to stop: nobody is waited for any longer than needed.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Pipeline:
         shedding: Shedding,
         recorder: Recorder | None = None,
         preload: Callable[[], None] = lambda: None,
+        hurry: Callable[[], None] = lambda: None,
     ) -> None:
         self._streams = streams
         self._ensemble = ensemble
@@ -68,6 +70,7 @@ class Pipeline:
         self._shedding = shedding
         self._recorder = recorder
         self._preload = preload
+        self._hurry = hurry
         self._stopping = asyncio.Event()
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
@@ -96,6 +99,7 @@ class Pipeline:
     def stop(self) -> None:
         """End all sources; what was said so far is still judged. Idempotent."""
         self._stopping.set()
+        self._hurry()
         for stream in self._streams:
             stream.stop()
 

@@ -15,6 +15,7 @@ from monitor.events import (
     Transcript,
     WireEvent,
 )
+from monitor.publish.lines import Lines
 
 
 class Part(Protocol):
@@ -116,6 +117,12 @@ class Publisher(Part, Protocol):
     def publish(self, event: WireEvent) -> None:
         """Take an event for delivery. Returns at once; never raises for a slow or absent consumer."""
         ...
+
+
+class WrittenPublisher(Publisher, Protocol):
+    """A channel to a file, a pipe or a terminal."""
+
+    lines: Lines
 
 
 class BrokerPublisher(Publisher, Protocol):

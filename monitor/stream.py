@@ -46,6 +46,7 @@ from monitor.judging import ClosedSegment, Judging
 from monitor.lateness import Lateness
 from monitor.muting import Muting
 from monitor.ports import AudioSource
+from monitor.publish.lines import Lines
 from monitor.publish.wire import WireEncoder
 from monitor.recorder import Recorder
 from monitor.segmenter import Segmenter
@@ -83,6 +84,7 @@ class Stream:
         state: The debounced emotion.
         shedding: Is told how late a live one is heard; of all streams.
         recorder: Keeps the audio; None where nobody asked for that.
+        lines: Whose reader a source that can wait waits for; None where it does not.
         started: What is announced first, of the ensemble's model.
     """
 
@@ -97,6 +99,7 @@ class Stream:
         state: EmotionState,
         shedding: Shedding,
         recorder: Recorder | None = None,
+        lines: Lines | None = None,
         started: Callable[[ModelId], MonitorStarted],
     ) -> None:
         self.name = name
@@ -107,6 +110,7 @@ class Stream:
         self._state = state
         self._shedding = shedding
         self._recorder = recorder
+        self._lines = lines
         self._started = started
         self._closed: asyncio.Queue[ClosedSegment | None] = asyncio.Queue(PENDING_SEGMENTS)
         self._failure: MonitorError | None = None
@@ -228,6 +232,7 @@ class Stream:
         try:
             async for audio in self._source:
                 await self._hear(audio)
+                await self._wait_for_reader()
         except MonitorError as error:
             # Raised by run() once what was said before the source failed has been announced.
             self._failure = error
@@ -276,6 +281,10 @@ class Stream:
             if self._recorder.feed(self.name, frame, waits=waits) and waits:
                 await self._recorder.settled()
 
+    async def _wait_for_reader(self) -> None:
+        if self._lines is not None and not self._source.live:
+            await self._lines.settled()
+
     def _end_recording(self) -> None:
         if self._recorder is not None:
             self._recorder.end(self.name)
@@ -322,6 +331,7 @@ class Stream:
             if change is not None:
                 self._announce(change)
             self._closed.task_done()
+            await self._wait_for_reader()
         self._closed.task_done()  # who waits for all to be settled does not wait for the end's mark
 
     def _note(self, component: Component, trouble: str, at: int) -> None:

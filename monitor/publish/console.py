@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final, Self, TextIO
 
 from monitor.events import SAMPLE_RATE_HZ, StateChanged, UtteranceEmotion, WireEvent
-from monitor.publish.jsonl import open_for_events
+from monitor.publish.lines import Lines
+from monitor.publish.outbox import Lost
 from monitor.publish.wire import stream_of
-
-logger = logging.getLogger(__name__)
 
 _COLOURS: Final = {
     "angry": "\x1b[31m",
@@ -31,55 +29,61 @@ class Console:
         output: A file to append to, opened on entry; or an open stream, which stays open.
         colour: None for colour where the stream is a terminal.
         transcript: Whether the words are shown.
+        patient: CloudEvents sources of streams that wait for a slow reader.
 
     Raises:
         UsageError: On entry, where the file cannot be written.
     """
 
     def __init__(
-        self, output: Path | TextIO, *, colour: bool | None = None, transcript: bool = True
+        self,
+        output: Path | TextIO,
+        *,
+        colour: bool | None = None,
+        transcript: bool = True,
+        patient: Collection[str] = (),
     ) -> None:
-        self._output = output
-        self._stream: TextIO | None = None
+        target, self.encoding = (
+            (output, "utf-8") if isinstance(output, Path) else (output.buffer, output.encoding)
+        )
+        self.lines = Lines(target, patient=patient, told=self._gap)
+        if colour is None:
+            colour = not isinstance(output, Path) and output.isatty()
         self._colour = colour
         self._transcript = transcript
         self._streams: set[str] = set()
 
     async def __aenter__(self) -> Self:
-        if isinstance(self._output, Path):
-            self._stream = io.TextIOWrapper(open_for_events(self._output), encoding="utf-8")
-        else:
-            self._stream = self._output
-        if self._colour is None:
-            self._colour = self._stream.isatty()
+        await self.lines.__aenter__()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None and isinstance(self._output, Path):
-            stream.close()
+        await self.lines.__aexit__(*exc_info)
 
     def publish(self, event: WireEvent) -> None:
-        """Write a line for an utterance or a change of state; pass over the rest."""
+        """Have a line written for an utterance or a change of state; pass over the rest."""
+        line = self.line(event)
+        if line is not None and self.lines.takes(event):
+            self.lines.write(self._encoded(line))
+
+    def line(self, event: WireEvent) -> str | None:
+        """The line of an event, without a line feed; None for none."""
         stream = stream_of(event.source)
         self._streams.add(stream)
         named = f"{stream:12} " if len(self._streams) > 1 else ""
         match event.happening:
             case UtteranceEmotion():
-                self._write(named + self._utterance(event.happening))
+                return named + self._utterance(event.happening)
             case StateChanged(label=label, confidence=confidence):
                 now = self._coloured(label, f"now {label}")
-                self._write(f"{named}{'':9}{now} ({confidence:.0%})")
+                return f"{named}{'':9}{now} ({confidence:.0%})"
+        return None
 
-    def _write(self, line: str) -> None:
-        if self._stream is None:
-            return
-        try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
-        except OSError as error:
-            logger.warning("events are no longer written: %s", error)
-            self._stream = None
+    def _gap(self, lost: Lost) -> bytes:
+        return self._encoded(f"{stream_of(lost.source)}: {lost.count} lines were left out here")
+
+    def _encoded(self, line: str) -> bytes:
+        return f"{line}\n".encode(self.encoding, "replace")
 
     def _utterance(self, utterance: UtteranceEmotion) -> str:
         posterior = utterance.verdict.posterior

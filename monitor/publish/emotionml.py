@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from monitor.events import UtteranceEmotion, WireEvent
 from monitor.publish.jsonl import JsonLines
+from monitor.publish.outbox import Lost
 from stser_core.labels import Emotion
 
 NAMESPACE: Final = "http://www.w3.org/2009/10/emotionml"
@@ -33,6 +34,10 @@ class EmotionMl(JsonLines):
     def line(self, event: WireEvent) -> bytes | None:
         """The document of an utterance."""
         return document(event)
+
+    def gap(self, lost: Lost) -> bytes | None:
+        """None: EmotionML has no place for it."""
+        return None
 
 
 def document(event: WireEvent) -> bytes | None:

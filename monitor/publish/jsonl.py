@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from monitor.errors import UsageError
 from monitor.events import WireEvent
-from monitor.publish.wire import body_without_transcript
-
-logger = logging.getLogger(__name__)
+from monitor.publish.lines import Lines
+from monitor.publish.outbox import Lost
+from monitor.publish.wire import body_without_transcript, gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,61 +23,46 @@ class OutputSettings:
 
 
 class JsonLines:
-    """One event a line, flushed at once. A reader that goes away ends only the output.
+    """One event a line, written at once. A reader that goes away ends only the output.
 
     Args:
         output: A file to append to, opened on entry; or an open stream, which stays open.
         transcript: Whether the words are written.
+        patient: CloudEvents sources of streams that wait for a slow reader.
 
     Raises:
         UsageError: On entry, where the file cannot be written.
     """
 
-    def __init__(self, output: Path | BinaryIO, *, transcript: bool = True) -> None:
-        self._output = output
+    def __init__(
+        self,
+        output: Path | BinaryIO,
+        *,
+        transcript: bool = True,
+        patient: Collection[str] = (),
+    ) -> None:
+        self.lines = Lines(output, patient=patient, told=self.gap)
         self._transcript = transcript
-        self._stream: BinaryIO | None = None
 
     async def __aenter__(self) -> Self:
-        if isinstance(self._output, Path):
-            self._stream = open_for_events(self._output)
-        else:
-            self._stream = self._output
+        await self.lines.__aenter__()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None and isinstance(self._output, Path):
-            stream.close()
+        await self.lines.__aexit__(*exc_info)
 
     def line(self, event: WireEvent) -> bytes | None:
         """The line of an event, without a line feed; None for none."""
         return event.body
 
+    def gap(self, lost: Lost) -> bytes | None:
+        """What tells that events were left out; None where nothing can."""
+        return gap(lost, "slow_client", datetime.now(UTC)) + b"\n"
+
     def publish(self, event: WireEvent) -> None:
-        """Write one line."""
+        """Have one line written."""
         if not self._transcript:
             event = replace(event, body=body_without_transcript(event.body))
-        if self._stream is None or (line := self.line(event)) is None:
-            return
-        try:
-            self._stream.write(line + b"\n")
-            self._stream.flush()
-        except OSError as error:  # a closed pipe or a full disk
-            logger.warning("events are no longer written: %s", error)
-            self._stream = None
-
-
-def open_for_events(path: Path) -> BinaryIO:
-    """A file to append events to.
-
-    Raises:
-        UsageError: It cannot be written.
-    """
-    try:
-        return path.open("ab")
-    except OSError as error:
-        raise UsageError(
-            f"--events {path}: cannot be written ({error.strerror}). "
-            "Name a file in a folder that you may write to."
-        ) from error
+        line = self.line(event)
+        if line is not None and self.lines.takes(event):
+            self.lines.write(line + b"\n")

@@ -41,6 +41,13 @@ class Lost:
     """How many of those between were for this consumer."""
 
 
+def one_more(lost: Lost | None, source: str, sequence: int) -> Lost:
+    """What is lost where a source's next message is, too."""
+    if lost is None:
+        return Lost(source, sequence, sequence, 1)
+    return replace(lost, last=sequence, count=lost.count + 1)
+
+
 class Outbox:
     """A queue that drops its oldest message when full, and tells so before the next one.
 
@@ -83,8 +90,4 @@ class Outbox:
         if not message.sequence:  # said in passing: nobody is told that it was missed
             return
         lost = self._lost.get(message.source)
-        self._lost[message.source] = (
-            Lost(message.source, message.sequence, message.sequence, 1)
-            if lost is None
-            else replace(lost, last=message.sequence, count=lost.count + 1)
-        )
+        self._lost[message.source] = one_more(lost, message.source, message.sequence)

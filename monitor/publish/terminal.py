@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Final, Self, TextIO
+from typing import Any, Final, Self, TextIO
 
 from rich.console import Console as Screen
 from rich.file_proxy import FileProxy
@@ -27,10 +27,9 @@ from monitor.events import (
     WireEvent,
 )
 from monitor.publish.console import Console
+from monitor.publish.lines import Lines
 from monitor.publish.wire import stream_of
 from stser_core.labels import EMOTIONS
-
-logger = logging.getLogger(__name__)
 
 _STYLES: Final = {
     "angry": "red",
@@ -84,13 +83,24 @@ class Terminal:
     Args:
         stream: An open terminal, which stays open.
         transcript: Whether the words are shown.
+        patient: CloudEvents sources of streams that wait for a terminal that stands still.
         width: Columns; None for those of the terminal.
     """
 
     def __init__(
-        self, stream: TextIO, *, transcript: bool = True, width: int | None = None
+        self,
+        stream: TextIO,
+        *,
+        transcript: bool = True,
+        patient: Collection[str] = (),
+        width: int | None = None,
     ) -> None:
-        self._screen = Screen(file=stream, highlight=False, force_terminal=True, width=width)
+        self._console = Console(stream, colour=True, transcript=transcript, patient=patient)
+        self.lines = self._console.lines
+        sheet = io.TextIOWrapper(
+            _Sheet(self.lines), self._console.encoding, "replace", write_through=True
+        )
+        self._screen = Screen(file=sheet, highlight=False, force_terminal=True, width=width)
         self._live = Live(
             console=self._screen,
             auto_refresh=False,
@@ -98,44 +108,32 @@ class Terminal:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._written = io.StringIO()
-        self._lines = Console(self._written, colour=True, transcript=transcript)
         self._stack = ExitStack()
-        self._gone = False
         self._streams: dict[str, _Present] = {}
         """By name, those that go on; the last one stays when it has ended."""
 
     async def __aenter__(self) -> Self:
-        await self._lines.__aenter__()
+        await self.lines.__aenter__()
         self._stack.enter_context(self._live)
         self._stack.enter_context(_logs_above(self._screen))
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        try:
-            self._stack.close()
-        except OSError as failed:
-            logger.warning("the terminal is gone: %s", failed)
+        self._stack.close()
+        await self.lines.__aexit__(*exc_info)
 
     def publish(self, event: WireEvent) -> None:
         """Write the line of an event, if it has one, and draw the present."""
-        if self._gone:
-            return
         name = stream_of(event.source)
         self._streams.setdefault(name, _Present()).take(event)
         if isinstance(event.happening, MonitorStopped) and len(self._streams) > 1:
             del self._streams[name]
-        self._lines.publish(event)
-        line = self._written.getvalue().removesuffix("\n")
-        self._written.seek(0)
-        self._written.truncate()
-        try:
-            if line:
-                self._screen.print(Text.from_ansi(line), soft_wrap=True)
-            self._live.update(self._present(), refresh=True)
-        except OSError as error:
-            logger.warning("events are no longer written: %s", error)
-            self._gone = True
+        line = self._console.line(event)
+        if not self.lines.takes(event):
+            return
+        if line is not None:
+            self._screen.print(Text.from_ansi(line), soft_wrap=True)
+        self._live.update(self._present(), refresh=True)
 
     def _present(self) -> Text:
         if len(self._streams) > 1:
@@ -145,6 +143,23 @@ class Terminal:
         picture = Text("\n").join(lines)
         picture.no_wrap, picture.overflow = True, "crop"
         return picture
+
+
+class _Sheet(io.BufferedIOBase):
+    """What Rich takes for the terminal."""
+
+    name = "terminal"
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        written = bytes(data)
+        self._lines.write(written)
+        return len(written)
 
 
 def _picture(present: _Present) -> list[Text]:

@@ -13,8 +13,19 @@ from monitor.publish.wire import WireEncoder
 from tests.support.happenings import EVERY, NOON, STATE, UTTERANCE, encoded
 
 
-def printed(*happenings: Happening, colour: bool = False, transcript: bool = True) -> str:
-    stream = io.StringIO()
+def page(encoding: str = "utf-8") -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), encoding)
+
+
+def content(stream: io.TextIOWrapper) -> str:
+    stream.seek(0)
+    return stream.read()
+
+
+def printed(
+    *happenings: Happening, colour: bool = False, transcript: bool = True, encoding: str = "utf-8"
+) -> str:
+    stream = page(encoding)
 
     async def main() -> None:
         async with Console(stream, colour=colour, transcript=transcript) as console:
@@ -22,7 +33,7 @@ def printed(*happenings: Happening, colour: bool = False, transcript: bool = Tru
                 console.publish(event)
 
     asyncio.run(main())
-    return stream.getvalue()
+    return content(stream)
 
 
 def test_an_utterance_is_one_line_with_time_label_shares_delay_and_words() -> None:
@@ -39,7 +50,7 @@ def test_only_utterances_and_states_are_shown() -> None:
 
 
 def test_lines_of_several_streams_say_which_stream_they_are_of() -> None:
-    stream = io.StringIO()
+    stream = page()
 
     async def main() -> None:
         async with Console(stream, colour=False) as console:
@@ -48,7 +59,7 @@ def test_lines_of_several_streams_say_which_stream_they_are_of() -> None:
                 console.publish(encoder.encode(UTTERANCE))
 
     asyncio.run(main())
-    starts = [line.split()[0] for line in stream.getvalue().splitlines()]
+    starts = [line.split()[0] for line in content(stream).splitlines()]
     assert starts == ["0:08", "kitchen", "hall"]
 
 
@@ -59,6 +70,10 @@ def test_reasons_stand_beside_an_uncertain_label() -> None:
 def test_colour_is_for_terminals_only() -> None:
     assert "\x1b[31m" in printed(UTTERANCE, colour=True)
     assert "\x1b" not in printed(UTTERANCE)
+
+
+def test_what_the_encoding_lacks_is_a_question_mark() -> None:
+    assert printed(UTTERANCE, encoding="latin-1").startswith("    0:08 angry     ???????··· ang")
 
 
 def test_words_can_be_kept_back() -> None:

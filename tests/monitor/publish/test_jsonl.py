@@ -13,6 +13,7 @@ import pytest
 from monitor.errors import UsageError
 from monitor.publish.jsonl import JsonLines
 from tests.support.happenings import EVERY, encoded, numbered
+from tests.support.lines import written
 
 
 async def write(output: JsonLines, count: int = 2) -> None:
@@ -30,6 +31,7 @@ def test_lines_are_the_very_bytes_of_the_events_and_a_file_is_appended_to(tmp_pa
             for event in events:
                 output.publish(event)
                 # At once: who follows the file need not wait for the next event.
+                await written(output.lines)
                 assert path.read_bytes().endswith(event.body + b"\n")
 
     events = encoded(*EVERY)

@@ -10,6 +10,7 @@ import pty
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.text import Text
@@ -20,12 +21,14 @@ from monitor.events import (
     ProvisionalEmotion,
     SpeechBegan,
     Transcript,
+    WireEvent,
     Word,
 )
 from monitor.publish.terminal import Terminal
 from monitor.publish.wire import WireEncoder
 from stser_core.posterior import EmotionPosterior
 from tests.support.happenings import EVERY, NOON, STATE, UTTERANCE, encoded
+from tests.support.lines import written
 from tests.support.monitor_process import environment_of, program
 
 CONVERSATION = Path(__file__).parents[3] / "monitor/demo/conversation.flac"
@@ -33,17 +36,21 @@ CONVERSATION = Path(__file__).parents[3] / "monitor/demo/conversation.flac"
 
 def shown(*happenings: Happening, transcript: bool = True) -> str:
     """What is in sight after the last of the events."""
-    stream = io.StringIO()
+    events = encoded(*happenings)
+    return asyncio.run(last_drawn(events, transcript=transcript, width=120))
 
-    async def main() -> str:
-        async with Terminal(stream, transcript=transcript, width=120) as terminal:
-            for event in encoded(*happenings):
-                stream.seek(0)
-                stream.truncate()
-                terminal.publish(event)
-            return stream.getvalue()
 
-    return asyncio.run(main())
+async def last_drawn(events: list[WireEvent], **options: Any) -> str:
+    """What is drawn with the last of the events."""
+    written_bytes = io.BytesIO()
+    stream = io.TextIOWrapper(written_bytes, "utf-8")
+    async with Terminal(stream, **options) as terminal:
+        for event in events:
+            await written(terminal.lines)
+            start = written_bytes.tell()
+            terminal.publish(event)
+        await written(terminal.lines)
+        return written_bytes.getvalue()[start:].decode()
 
 
 def test_state_and_bars_of_the_last_utterance_are_in_sight() -> None:
@@ -70,18 +77,9 @@ def test_what_is_provisional_is_a_mark_on_the_bar_until_the_final_verdict() -> N
 
 def shown_together(*told: tuple[str, Happening]) -> list[str]:
     """Lines in sight after the last event of several streams."""
-    stream = io.StringIO()
-
-    async def main() -> str:
-        encoders = {name: WireEncoder("node", name, clock=lambda: NOON) for name, _ in told}
-        async with Terminal(stream, width=80) as terminal:
-            for name, happening in told:
-                stream.seek(0)
-                stream.truncate()
-                terminal.publish(encoders[name].encode(happening))
-            return stream.getvalue()
-
-    return Text.from_ansi(asyncio.run(main())).plain.splitlines()
+    encoders = {name: WireEncoder("node", name, clock=lambda: NOON) for name, _ in told}
+    events = [encoders[name].encode(happening) for name, happening in told]
+    return Text.from_ansi(asyncio.run(last_drawn(events, width=80))).plain.splitlines()
 
 
 def test_each_of_several_streams_has_a_line_of_80_columns_with_its_state_and_who_speaks() -> None:
@@ -124,7 +122,7 @@ def test_log_goes_above_the_picture_and_back_to_its_stream_in_the_end(
         def isatty(self) -> bool:
             return True
 
-    log, stream = Tty(), io.StringIO()
+    log, stream = Tty(), io.TextIOWrapper(io.BytesIO(), "utf-8")
     handler = logging.StreamHandler(log)
     monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
 
@@ -134,21 +132,22 @@ def test_log_goes_above_the_picture_and_back_to_its_stream_in_the_end(
         logging.getLogger("monitor").warning("afterwards")
 
     asyncio.run(main())
-    assert "the microphone is gone" in stream.getvalue()
+    stream.seek(0)
+    assert "the microphone is gone" in stream.read()
     assert log.getvalue() == "afterwards\n"
 
 
 def test_terminal_that_is_gone_does_not_stop_the_monitor() -> None:
-    class Gone(io.StringIO):
-        def write(self, text: str) -> int:
-            raise OSError("Input/output error")
+    ours, theirs = pty.openpty()
+    os.close(ours)
 
     async def main() -> None:
-        terminal = Terminal(Gone(), width=120)
-        for event in encoded(UTTERANCE, STATE):
-            terminal.publish(event)
+        async with Terminal(gone, width=120) as terminal:
+            for event in encoded(UTTERANCE, STATE):
+                terminal.publish(event)
 
-    asyncio.run(main())
+    with os.fdopen(theirs, "w", encoding="utf-8") as gone:
+        asyncio.run(main())
 
 
 def test_program_draws_on_a_terminal_and_leaves_it_as_it_was() -> None:
