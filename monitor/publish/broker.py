@@ -67,7 +67,7 @@ def address_of(url: str) -> SplitResult:
     """The parts of a broker's URL; error texts never show the password.
 
     Raises:
-        ValueError: It is not ``mqtt://`` or ``mqtts://`` with a host, or its port is no port.
+        ValueError: It is not ``mqtt://`` or ``mqtts://`` with a host, or its host or port is none.
     """
     rule = "Write mqtt://[user:password@]host[:port], or mqtts:// for TLS."
     try:
@@ -77,6 +77,12 @@ def address_of(url: str) -> SplitResult:
         raise ValueError(f"mqtt.url: the port is not a number up to 65535. {rule}") from None
     if address.scheme not in PORTS or not address.hostname:
         raise ValueError(f"mqtt.url: not the address of a broker. {rule}")
+    try:
+        address.hostname.encode("idna")
+    except UnicodeError as error:
+        raise ValueError(
+            f"mqtt.url: {address.hostname!r} is no name of a host ({error}). {rule}"
+        ) from error
     return address
 
 

@@ -86,7 +86,12 @@ class MqttPublisher:
         """Whether each stream is muted by a command."""
         self._passed_over: set[tuple[str, str]] = set()
         """Kinds and reasons that were told."""
+        self._wait_s = settings.reconnect_least_s
+        """Before the next try to connect, at most."""
+        self._said: set[str] = set()
+        """Troubles that were told since it worked last."""
         self._connected = False
+        self._works = False
         self._closing = False
 
     async def __aenter__(self) -> Self:
@@ -144,15 +149,10 @@ class MqttPublisher:
 
     async def _run(self) -> None:
         """Connect, converse, and connect again, until all is said or cancelled."""
-        wait_s = self._settings.reconnect_least_s
-        said: set[str] = set()
         done = False
         while not done:
             try:
                 async with self._client() as client:
-                    logger.info("MQTT: connected to %s", self._address.hostname)
-                    wait_s = self._settings.reconnect_least_s
-                    said.clear()
                     self._connected = True
                     await self._converse(client)
                     done = True
@@ -160,14 +160,22 @@ class MqttPublisher:
                 if reason_of(errors.exceptions[0]) in NEVER:
                     self._unacceptable = self._in_flight
                 trouble = explained(errors.exceptions[0])
-                if trouble not in said:  # once, not with each try
+                if trouble not in self._said:  # once, not with each try
                     logger.warning("MQTT: %s; trying again until it works", trouble)
-                said.add(trouble)
-                self._connected = False
+                self._said.add(trouble)
+                self._connected = self._works = False
             if not done:
                 # Full jitter: many monitors do not come back at the same moment.
-                await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311
-                wait_s = min(2 * wait_s, self._settings.reconnect_most_s)
+                await asyncio.sleep(random.uniform(0, self._wait_s))  # noqa: S311
+                self._wait_s = min(2 * self._wait_s, self._settings.reconnect_most_s)
+
+    def _note_that_it_works(self) -> None:
+        """The broker takes what it is given, and not just connections: the next trouble is a new one."""
+        if not self._works:
+            logger.info("MQTT: connected to %s", self._address.hostname)
+            self._works = True
+        self._wait_s = self._settings.reconnect_least_s
+        self._said.clear()
 
     async def _converse(self, client: BrokerClient) -> None:
         """Listen to commands while delivering; a lost connection ends both at once."""
@@ -217,6 +225,7 @@ class MqttPublisher:
                     await self._deliver_some(client, source)
                 if behind:
                     continue
+                self._note_that_it_works()
                 if self._closing:
                     break
                 await self._wakeup.wait()
@@ -239,6 +248,7 @@ class MqttPublisher:
             # Only when the broker has it: a crash repeats one event, and loses none.
             position = item.last if isinstance(item, Lost) else item.sequence
             self._journal.set_delivered(self._name, source, position)
+            self._note_that_it_works()
         self._in_flight = None
 
     async def _show_muted(self, client: BrokerClient, shown: dict[str, bool]) -> None:

@@ -470,7 +470,10 @@ def test_monitor_ends_in_time_without_a_broker_and_says_what_was_not_delivered(
 
 @pytest.mark.parametrize(
     "url",
-    ["", "localhost", "http://localhost", "mqtt://", "mqtt://host:port", "mqtt://host:70000"],
+    [
+        *("", "localhost", "http://localhost", "mqtt://", "mqtt://host:port", "mqtt://host:70000"),
+        *("mqtt://broker..local", f"mqtt://{64 * 'a'}"),
+    ],
 )
 def test_address_of_no_broker_is_refused_with_the_rule(url: str) -> None:
     with pytest.raises(ValueError, match=r"mqtt\.url: .*Write mqtt://"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,6 +133,58 @@ def test_broker_that_runs_out_of_memory_gets_everything_when_it_has_some(tmp_pat
 
     with broker_with(tmp_path, "memory_limit 20000") as broker:
         assert asyncio.run(main(broker)).waiting == 0
+
+
+async def take_connections_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A broker whose quota is exceeded: it lets in, and acknowledges with reason 151."""
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            kind, length = (await reader.readexactly(1))[0] >> 4, 0
+            for shift in range(0, 28, 7):
+                (byte,) = await reader.readexactly(1)
+                length |= (byte & 127) << shift
+                if not byte & 128:
+                    break
+            body = await reader.readexactly(length)
+            if kind == 1:
+                writer.write(bytes((0x20, 3, 0, 0, 0)))
+            elif kind == 8:
+                writer.write(bytes((0x90, 4, *body[:2], 0, 1)))
+            elif kind == 3:
+                at = 2 + int.from_bytes(body[:2])
+                refused = 0x97 if b"/event/" in body[:at] else 0
+                writer.write(bytes((0x40, 3, *body[at : at + 2], refused)))
+    writer.close()
+
+
+def test_broker_that_takes_connections_and_no_message_is_tried_ever_more_seldom_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    most = 30
+
+    async def main() -> int:
+        connections, too_many = 0, asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            if connections == most:
+                too_many.set()
+            await take_connections_only(reader, writer)
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            url = f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            settings = {"reconnect_least_s": 0.01, "reconnect_most_s": 60.0, "farewell_s": 0.05}
+            async with publishing(url, **settings) as (journal, publisher):
+                announce(journal, publisher, *numbered(3))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(too_many.wait(), 0.8)
+        return connections
+
+    assert 2 <= asyncio.run(main()) < most
+    trouble, left = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "does not take messages" in trouble.message
+    assert "could not be delivered" in left.message
 
 
 def test_queue_that_is_full_of_what_an_absent_subscriber_missed_holds_nothing_up(
