@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Final, Self, TextIO
+from typing import Final, NamedTuple, Self, TextIO
 
 from monitor.events import SAMPLE_RATE_HZ, StateChanged, UtteranceEmotion, WireEvent
 from monitor.publish.lines import Lines
@@ -20,6 +21,20 @@ _COLOURS: Final = {
 }
 _PLAIN: Final = "\x1b[0m"
 _BAR: Final = 10
+_CLOCK: Final = 9
+
+
+class Entry(NamedTuple):
+    """What is said of an event, in pieces that are not to be broken, each with the spaces before it."""
+
+    measured: tuple[str, ...]
+    said: tuple[str, ...]
+    """Words, and why an utterance is uncertain."""
+    indent: int
+    """Columns, of further lines where there is no room for one."""
+
+    def __str__(self) -> str:
+        return "".join((*self.measured, *self.said))
 
 
 class Console:
@@ -62,22 +77,29 @@ class Console:
 
     def publish(self, event: WireEvent) -> None:
         """Have a line written for an utterance or a change of state; pass over the rest."""
-        line = self.line(event)
-        if line is not None and self.lines.takes(event):
-            self.lines.write(self._encoded(line))
+        entry = self.entry(event)
+        if entry is not None and self.lines.takes(event):
+            self.lines.write(self._encoded(str(entry)))
 
-    def line(self, event: WireEvent) -> str | None:
-        """The line of an event, without a line feed; None for none."""
+    def entry(self, event: WireEvent) -> Entry | None:
+        """What is said of an event; None for nothing."""
         stream = stream_of(event.source)
         self._streams.add(stream)
-        named = f"{stream:12} " if len(self._streams) > 1 else ""
+        named = f"{stream:12} " if self.several else ""
+        indent = len(named) + _CLOCK
         match event.happening:
             case UtteranceEmotion():
-                return named + self._utterance(event.happening)
+                shares, said = self._shares(event.happening), self._said(event.happening)
+                return Entry((named + self._label(event.happening), *shares), said, indent)
             case StateChanged(label=label, confidence=confidence):
                 now = self._coloured(label, f"now {label}")
-                return f"{named}{'':9}{now} ({confidence:.0%})"
+                return Entry((f"{named}{'':{_CLOCK}}{now}", f" ({confidence:.0%})"), (), indent)
         return None
+
+    @property
+    def several(self) -> bool:
+        """Whether more streams than one have been heard of."""
+        return len(self._streams) > 1
 
     def _gap(self, lost: Lost) -> bytes:
         return self._encoded(f"{stream_of(lost.source)}: {lost.count} lines were left out here")
@@ -85,18 +107,24 @@ class Console:
     def _encoded(self, line: str) -> bytes:
         return f"{line}\n".encode(self.encoding, "replace")
 
-    def _utterance(self, utterance: UtteranceEmotion) -> str:
-        posterior = utterance.verdict.posterior
-        filled = round(posterior.confidence * _BAR)
+    def _label(self, utterance: UtteranceEmotion) -> str:
+        filled = round(utterance.verdict.posterior.confidence * _BAR)
         bar = "█" * filled + "·" * (_BAR - filled)
-        shares = " ".join(f"{n[:3]} {p:4.0%}" for n, p in posterior.as_dict().items())
-        why = f" [{', '.join(utterance.abstained)}]" if utterance.abstained else ""
-        words = ""
-        if utterance.transcript is not None and self._transcript:
-            words = f"  “{printable(utterance.transcript.text)}”"
         label = self._coloured(utterance.label, f"{utterance.label:9} {bar}")
-        start = _clock(utterance.segment.start)
-        return f"{start} {label} {shares}  {utterance.latency.total:4.0f} ms{words}{why}"
+        return f"{_clock(utterance.segment.start)} {label}"
+
+    def _shares(self, utterance: UtteranceEmotion) -> Iterator[str]:
+        for name, share in utterance.verdict.posterior.as_dict().items():
+            yield f" {name[:3]} {share:4.0%}"
+        yield f"  {utterance.latency.total:4.0f} ms"
+
+    def _said(self, utterance: UtteranceEmotion) -> tuple[str, ...]:
+        said = ""
+        if utterance.transcript is not None and self._transcript:
+            said = f"  “{printable(utterance.transcript.text)}”"
+        if utterance.abstained:
+            said += f" [{', '.join(utterance.abstained)}]"
+        return tuple(re.findall(" *[^ ]+", said))
 
     def _coloured(self, label: str, text: str) -> str:
         return f"{_COLOURS[label]}{text}{_PLAIN}" if self._colour else text

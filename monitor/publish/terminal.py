@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from monitor.events import (
+    MonitorStarted,
     MonitorStopped,
     ProvisionalEmotion,
     SpeechBegan,
@@ -26,7 +27,7 @@ from monitor.events import (
     UtteranceEmotion,
     WireEvent,
 )
-from monitor.publish.console import Console
+from monitor.publish.console import Console, Entry
 from monitor.publish.lines import Lines
 from monitor.publish.wire import stream_of
 from stser_core.labels import EMOTIONS
@@ -52,23 +53,36 @@ class _Present:
     heard: UtteranceEmotion | None = None
     so_far: Mapping[str, float] | None = None
     speaking: bool = False
+    spoken: bool = False
+    """Whether anybody has."""
+    ended: bool = False
 
     def take(self, event: WireEvent) -> None:
         match event.happening:
             case UtteranceEmotion():
-                self.heard, self.so_far = event.happening, None
+                self.heard, self.so_far, self.spoken = event.happening, None, True
             case ProvisionalEmotion(so_far=so_far):
-                self.so_far = so_far.verdict.posterior.as_dict()
+                self.so_far, self.spoken = so_far.verdict.posterior.as_dict(), True
             case StateChanged():
                 self.state = event.happening
             case SpeechBegan():
-                self.speaking = True
-            case SpeechEnded() | MonitorStopped():
+                self.speaking = self.spoken = True
+            case SpeechEnded():
                 self.speaking = False
+            case MonitorStopped():
+                self.speaking, self.ended = False, True
 
     @property
-    def label(self) -> str:
-        return self.state.label if self.state is not None else "uncertain"
+    def label(self) -> str | None:
+        """None before the first verdict."""
+        if self.state is not None:
+            return self.state.label
+        return None if self.heard is None else "uncertain"
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is a verdict, or what it is so far."""
+        return self.heard is not None or self.so_far is not None
 
     @property
     def posterior(self) -> Mapping[str, float]:
@@ -124,24 +138,36 @@ class Terminal:
 
     def publish(self, event: WireEvent) -> None:
         """Write the line of an event, if it has one, and draw the present."""
-        name = stream_of(event.source)
-        self._streams.setdefault(name, _Present()).take(event)
-        if isinstance(event.happening, MonitorStopped) and len(self._streams) > 1:
-            del self._streams[name]
-        line = self._console.line(event)
+        self._take(event)
+        entry = self._console.entry(event)
         if not self.lines.takes(event):
             return
-        if line is not None:
-            self._screen.print(Text.from_ansi(line), soft_wrap=True)
+        if entry is not None:
+            folded = Text.from_ansi(_folded(entry, self._screen.width))
+            self._screen.print(folded, soft_wrap=True)
         self._live.update(self._present(), refresh=True)
+
+    def _take(self, event: WireEvent) -> None:
+        name = stream_of(event.source)
+        if isinstance(event.happening, MonitorStarted):
+            self._streams.pop(name, None)
+        self._streams.setdefault(name, _Present()).take(event)
+        going_on = {n: present for n, present in self._streams.items() if not present.ended}
+        self._streams = going_on or {name: self._streams[name]}
 
     def _present(self) -> Text:
         if len(self._streams) > 1:
             lines = [_line(name, present) for name, present in self._streams.items()]
         else:
-            lines = [line for present in self._streams.values() for line in _picture(present)]
+            lines = [
+                line
+                for name, present in self._streams.items()
+                for line in _picture(present, name if self._console.several else "")
+            ]
         picture = Text("\n").join(lines)
         picture.no_wrap, picture.overflow = True, "crop"
+        # Back to the first column: the "^C" that the terminal echoes at the cursor must not begin a line.
+        picture.end = "\r"
         return picture
 
 
@@ -162,15 +188,33 @@ class _Sheet(io.BufferedIOBase):
         return len(written)
 
 
-def _picture(present: _Present) -> list[Text]:
-    """State, a bar for each emotion, and the level."""
-    speaking = "● someone is speaking" if present.speaking else "○ silence"
-    so_far = present.so_far or {}
-    lines = [Text.assemble((f"{present.label:10}", f"bold {_STYLES[present.label]}"), speaking)]
-    lines += [
-        _bar(name, present.posterior.get(name, 0.0), so_far.get(name))
-        for name in map(str, EMOTIONS)
-    ]
+def _folded(entry: Entry, width: int) -> str:
+    """An entry on as few lines as there is room for; what was said begins one where it does not fit in whole."""
+    rows = [""]
+    for passage in (*zip(entry.measured, strict=True), entry.said):
+        fits = _columns(rows[-1] + "".join(passage)) <= width
+        for number, piece in enumerate(passage):
+            broken = _columns(rows[-1] + piece) > width if number else not fits
+            if broken and rows[-1]:
+                rows.append(" " * entry.indent + piece.lstrip())
+            else:
+                rows[-1] += piece
+    return "\n".join(rows)
+
+
+def _columns(text: str) -> int:
+    return Text.from_ansi(text).cell_len
+
+
+def _picture(present: _Present, name: str) -> list[Text]:
+    """State, a bar for each emotion, and the level: each from when it is known."""
+    label = _label(present) if present.label else Text()
+    lines = [Text(f"{name} " if name else "") + label + _speaking(present)]
+    if present.judged:
+        so_far = present.so_far or {}
+        lines += [
+            _bar(name, present.posterior.get(name), so_far.get(name)) for name in map(str, EMOTIONS)
+        ]
     if present.heard is not None:
         segment = present.heard.segment
         lines.append(_level(segment.level_dbfs, segment.noise_floor_dbfs))
@@ -180,10 +224,10 @@ def _picture(present: _Present) -> list[Text]:
 def _line(name: str, present: _Present) -> Text:
     """The same on one line, which still fits into 80 columns."""
     short = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
-    line = Text.assemble(
-        f"{short:{_NAME}} {'●' if present.speaking else '○'} ",
-        (f"{present.label:10}", f"bold {_STYLES[present.label]}"),
-    )
+    line = Text(f"{short:{_NAME}} ")
+    if not present.judged:
+        return line + _speaking(present)
+    line.append(f"{'●' if present.speaking else '○'} ").append_text(_label(present))
     so_far = present.so_far or {}
     for emotion in map(str, EMOTIONS):
         cells = _cells(present.posterior.get(emotion, 0.0), so_far.get(emotion), _SMALL_BAR)
@@ -193,10 +237,22 @@ def _line(name: str, present: _Present) -> Text:
     return line
 
 
-def _bar(name: str, share: float, so_far: float | None) -> Text:
+def _speaking(present: _Present) -> Text:
+    if present.speaking:
+        return Text("● someone is speaking")
+    return Text("○ silence" if present.spoken else "○ nobody has spoken yet")
+
+
+def _label(present: _Present) -> Text:
+    label = present.label or ""
+    return Text(f"{label:10}", f"bold {_STYLES[label]}" if label else "")
+
+
+def _bar(name: str, share: float | None, so_far: float | None) -> Text:
     style = _STYLES[name]
+    percent = "" if share is None else f" {share:4.0%}"
     return Text.assemble(
-        (f"  {name:8}", style), (_cells(share, so_far, _BAR), style), f" {share:4.0%}"
+        (f"  {name:8}", style), (_cells(share or 0.0, so_far, _BAR), style), percent
     )
 
 

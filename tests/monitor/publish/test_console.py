@@ -44,6 +44,13 @@ def test_an_utterance_is_one_line_with_time_label_shares_delay_and_words() -> No
     assert line.count("\n") == 1
 
 
+def test_many_words_are_one_line_too_where_no_terminal_reads_it() -> None:
+    words = Transcript(tuple(Word(f"word{n}", 0.0, 0.1, 0.9) for n in range(60)))
+    line = printed(replace(UTTERANCE, transcript=words))
+    assert f"416 ms  “{words.text}”\n" in line
+    assert line.count("\n") == 1
+
+
 def test_only_utterances_and_states_are_shown() -> None:
     assert len(printed(*EVERY).splitlines()) == 3
     assert "now angry" in printed(STATE)

@@ -20,17 +20,20 @@ from monitor.events import (
     MonitorStopped,
     ProvisionalEmotion,
     SpeechBegan,
+    SpeechEnded,
     Transcript,
+    UtteranceEmotion,
     WireEvent,
     Word,
 )
 from monitor.publish.terminal import Terminal
 from monitor.publish.wire import WireEncoder
 from stser_core.posterior import EmotionPosterior
-from tests.support.happenings import EVERY, NOON, STATE, UTTERANCE, encoded
+from tests.support.happenings import EVERY, NOON, STARTED, STATE, UTTERANCE, encoded
 from tests.support.lines import written
 from tests.support.monitor_process import environment_of, program
 
+GUEST = (("guest", SpeechBegan(1, 0)), ("guest", UTTERANCE), ("guest", MonitorStopped(0, 1, {})))
 CONVERSATION = Path(__file__).parents[3] / "monitor/demo/conversation.flac"
 
 
@@ -38,6 +41,10 @@ def shown(*happenings: Happening, transcript: bool = True) -> str:
     """What is in sight after the last of the events."""
     events = encoded(*happenings)
     return asyncio.run(last_drawn(events, transcript=transcript, width=120))
+
+
+def saying(*words: str) -> UtteranceEmotion:
+    return replace(UTTERANCE, transcript=Transcript(tuple(Word(w, 0.0, 0.1, 0.9) for w in words)))
 
 
 async def last_drawn(events: list[WireEvent], **options: Any) -> str:
@@ -70,16 +77,18 @@ def test_what_is_provisional_is_a_mark_on_the_bar_until_the_final_verdict() -> N
     verdict = replace(UTTERANCE.verdict, posterior=EmotionPosterior((0.0, 1.0, 0.0, 0.0)))
     provisional = ProvisionalEmotion(replace(UTTERANCE, verdict=verdict))
     assert "·" * 29 + "│" in shown(provisional).replace("█", "·")
+    assert "%" not in shown(provisional)
     newest = shown(provisional, UTTERANCE).rpartition("silence")[2]
     assert "│" not in newest
     assert "█" in newest
 
 
-def shown_together(*told: tuple[str, Happening]) -> list[str]:
-    """Lines in sight after the last event of several streams."""
+def shown_together(*told: tuple[str, Happening], width: int = 80) -> list[str]:
+    """What the last event of several streams has written and drawn, line by line."""
     encoders = {name: WireEncoder("node", name, clock=lambda: NOON) for name, _ in told}
     events = [encoders[name].encode(happening) for name, happening in told]
-    return Text.from_ansi(asyncio.run(last_drawn(events, width=80))).plain.splitlines()
+    drawn = asyncio.run(last_drawn(events, width=width))
+    return Text.from_ansi(drawn.removesuffix("\r")).plain.splitlines()
 
 
 def test_each_of_several_streams_has_a_line_of_80_columns_with_its_state_and_who_speaks() -> None:
@@ -91,18 +100,78 @@ def test_each_of_several_streams_has_a_line_of_80_columns_with_its_state_and_who
     assert hall.startswith(
         "hall         ○ angry      ang ███· hap ···· neu █··· sad ····  -23 dBFS"
     )
-    assert kitchen.startswith("a-kitchen-w… ● uncertain ")
+    assert kitchen == "a-kitchen-w… ● someone is speaking"
     assert max(map(len, (hall, kitchen))) <= 80
 
 
-def test_stream_that_has_ended_leaves_the_picture_to_the_others() -> None:
-    seen = "\n".join(
-        shown_together(
-            ("hall", UTTERANCE), ("guest", UTTERANCE), ("guest", MonitorStopped(0, 1, {}))
-        )
+def test_stream_that_has_ended_leaves_the_picture_to_the_other_with_its_name() -> None:
+    state, angry, *_ = shown_together(("hall", STATE), ("hall", UTTERANCE), *GUEST)
+    assert state == "hall angry     ○ silence"
+    assert "█" * 21 + "·" * 9 in angry
+
+
+def test_last_stream_that_has_ended_goes_when_another_begins() -> None:
+    assert shown_together(*GUEST, ("hall", STARTED)) == ["hall ○ nobody has spoken yet"]
+    assert shown_together(*GUEST, ("guest", STARTED)) == ["○ nobody has spoken yet"]
+
+
+def test_before_the_first_verdict_only_who_speaks_is_said() -> None:
+    for told, said in (
+        ((STARTED,), "○ nobody has spoken yet"),
+        ((STARTED, SpeechBegan(1, 0)), "● someone is speaking"),
+        ((STARTED, SpeechBegan(1, 0), SpeechEnded(1, 0, 1)), "○ silence"),
+    ):
+        hall = [("hall", happening) for happening in told]
+        assert shown_together(*hall) == [said]
+        assert shown_together(("guest", UTTERANCE), *hall)[-1] == f"hall         {said}"
+
+
+def test_first_verdict_may_be_uncertain() -> None:
+    assert (
+        "uncertain ○"
+        in Text.from_ansi(
+            shown(replace(UTTERANCE, abstained=("clipped",))).removesuffix("\r")
+        ).plain
     )
-    assert "guest" not in seen
-    assert "█" * 21 + "·" * 9 in seen
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("before", [(), (("guest", STARTED),)], ids=["alone", "two streams"])
+def test_words_that_there_is_no_room_for_go_below_with_an_indent(
+    width: int, before: tuple[tuple[str, Happening], ...]
+) -> None:
+    words = [f"word{number}" for number in range(30)]
+    lines = shown_together(*before, ("hall", saying(*words)), width=width)
+    indent = " " * (22 if before else 9)
+    below = [line.removeprefix(indent) for line in lines[1:] if line.startswith(indent)]
+    assert " ".join(below).removeprefix("416 ms ") == f"“{' '.join(words)}”"
+    assert any(line.startswith("“word0") for line in below)
+    assert max(map(len, lines)) <= width
+
+
+def test_words_that_there_is_room_for_stay_beside_the_label() -> None:
+    assert "416 ms  “leave me”" in shown_together(("hall", UTTERANCE), width=86)[0]
+    assert "leave" not in shown_together(("hall", UTTERANCE), width=85)[0]
+
+
+def test_few_words_of_one_of_several_streams_take_no_third_line_on_80_columns() -> None:
+    lines = shown_together(("guest", STARTED), ("hall", UTTERANCE))
+    assert lines[1] == " " * 22 + "416 ms  “leave me”"
+
+
+def test_no_share_is_parted_from_its_emotion_on_a_narrow_terminal() -> None:
+    lines = shown_together(("guest", STARTED), ("hall", UTTERANCE), width=50)
+    assert lines[:4] == [
+        "hall             0:08 angry     ███████···",
+        " " * 22 + "ang  70% hap  10% neu  15%",
+        " " * 22 + "sad   5%   416 ms",
+        " " * 22 + "“leave me”",
+    ]
+
+
+@pytest.mark.parametrize("width", [50, 80])
+def test_what_is_typed_into_the_picture_begins_no_line(width: int) -> None:
+    assert asyncio.run(last_drawn(encoded(UTTERANCE), width=width)).endswith("\r")
 
 
 def test_words_can_be_kept_back() -> None:
