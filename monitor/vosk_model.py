@@ -39,7 +39,7 @@ ENVIRONMENT: Final = "STSER_VOSK_MODEL"
 SUGGESTED: Final = "vosk-model-small-en-us-0.15"
 
 EMBEDDED_NOTICE: Final = (
-    "Recogniser: the small English model of the package. A full model recognises more: "
+    "The recogniser is the small English model of the package. A full model recognises more: "
     f"--vosk-model {SUGGESTED} fetches one (40 MB) once."
 )
 
