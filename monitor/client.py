@@ -34,7 +34,7 @@ _LARGEST_EVENT_BYTES: Final = 16 << 20
 _MOST_NAMED: Final = 64
 """Streams that ``since`` names in an address, which servers cut off at 8 KB: those heard last."""
 _WELCOME_S: Final = 0.5
-"""How long the current state, which comes first, may be out of its place among the events missed."""
+"""How long the current state, which comes first, may be waited for, or be out of its place among the events missed."""
 
 
 class ClientError(Exception):
@@ -191,6 +191,7 @@ class MonitorClient:
         until_s: dict[str, float] = {}
         """For what is held: when it stands for itself, unless its stream goes on."""
         clock = asyncio.get_running_loop().time
+        welcomed_s = clock() + _WELCOME_S
 
         def is_new(state: Event) -> bool:
             return _place(state) > known.get(state.stream, first or 0)
@@ -209,12 +210,14 @@ class MonitorClient:
             until_s[event.stream] = clock() + _WELCOME_S
             is_first_state = event.kind == "emotion.state" and event.stream not in begun
             begun.add(event.stream)
-            welcoming = welcoming and is_first_state
+            # A stream that had no state may come to one later: that is news.
+            welcoming = welcoming and is_first_state and clock() < welcomed_s
             if is_first_state and self._welcome.get(event.stream) == event.id:
                 continue
             if welcoming:
                 self._welcome[event.stream] = event.id
                 yield event
+                welcomed_s = clock() + _WELCOME_S
                 continue
             if resumes and is_first_state:
                 held[event.stream] = event

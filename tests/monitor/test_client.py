@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from monitor import client
 from monitor.client import ClientError, Event, MonitorClient
 from monitor.events import Happening, SpeechBegan, WireEvent
 from monitor.publish.journal import Journal, JournalSettings
@@ -265,6 +266,33 @@ def test_client_that_starts_anew_is_told_nothing_older_over_an_interruption() ->
                 return [state, await following]
 
     assert numbers(asyncio.run(main())) == [1, 5]
+
+
+def test_first_state_of_a_stream_that_had_none_is_gone_on_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client, "_WELCOME_S", 0.0)  # it comes later than any welcome
+    port = free_port()
+    states = encoded(STATE, STATE, STATE)
+
+    async def main() -> list[Event]:
+        stream = aiter(
+            MonitorClient(f"ws://127.0.0.1:{port}", types=["emotion.state"], wait_least_s=0.01)
+        )
+        first = asyncio.ensure_future(anext(stream))
+        async with asyncio.timeout(DEADLINE_S), in_memory() as journal:
+            async with on_port(WebSocketSettings(port=port), journal) as publisher:
+                await subscribed(publisher)
+                announce(journal, publisher, states[0])
+                seen = [await first]
+            following = asyncio.ensure_future(anext(stream))
+            journal.append(states[1])
+            async with on_port(WebSocketSettings(port=port), journal) as publisher:
+                await subscribed(publisher)
+                announce(journal, publisher, states[2])
+                return [*seen, await following, await anext(stream)]
+
+    assert numbers(asyncio.run(main())) == [1, 2, 3]
 
 
 def test_streams_choose_whose_events_are_sent() -> None:
