@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, Self, TextIO
 
@@ -45,6 +45,7 @@ class Console:
         colour: None for colour where the stream is a terminal.
         transcript: Whether the words are shown.
         patient: CloudEvents sources of streams that wait for a slow reader.
+        told: What to write where something was left out; None for :meth:`left_out` on a line of its own.
 
     Raises:
         UsageError: On entry, where the file cannot be written.
@@ -57,11 +58,12 @@ class Console:
         colour: bool | None = None,
         transcript: bool = True,
         patient: Collection[str] = (),
+        told: Callable[[Lost], bytes | None] | None = None,
     ) -> None:
         target, self.encoding = (
             (output, "utf-8") if isinstance(output, Path) else (output.buffer, output.encoding)
         )
-        self.lines = Lines(target, patient=patient, told=self._gap)
+        self.lines = Lines(target, patient=patient, told=told or self._gap)
         if colour is None:
             colour = not isinstance(output, Path) and output.isatty()
         self._colour = colour
@@ -101,8 +103,12 @@ class Console:
         """Whether more streams than one have been heard of."""
         return len(self._streams) > 1
 
+    def left_out(self, lost: Lost) -> str:
+        """What tells that lines were left out, without a line feed."""
+        return f"{stream_of(lost.source)}: {lost.count} lines were left out here"
+
     def _gap(self, lost: Lost) -> bytes:
-        return self._encoded(f"{stream_of(lost.source)}: {lost.count} lines were left out here")
+        return self._encoded(self.left_out(lost))
 
     def _encoded(self, line: str) -> bytes:
         return f"{line}\n".encode(self.encoding, "replace")

@@ -29,6 +29,7 @@ from monitor.events import (
 )
 from monitor.publish.console import Console, Entry
 from monitor.publish.lines import Lines
+from monitor.publish.outbox import Lost
 from monitor.publish.wire import stream_of
 from stser_core.labels import EMOTIONS
 
@@ -109,7 +110,9 @@ class Terminal:
         patient: Collection[str] = (),
         width: int | None = None,
     ) -> None:
-        self._console = Console(stream, colour=True, transcript=transcript, patient=patient)
+        self._console = Console(
+            stream, colour=True, transcript=transcript, patient=patient, told=self._gap
+        )
         self.lines = self._console.lines
         sheet = io.TextIOWrapper(
             _Sheet(self.lines), self._console.encoding, "replace", write_through=True
@@ -146,6 +149,10 @@ class Terminal:
             folded = Text.from_ansi(_folded(entry, self._screen.width))
             self._screen.print(folded, soft_wrap=True)
         self._live.update(self._present(), refresh=True)
+
+    def _gap(self, lost: Lost) -> None:
+        """Say above the picture what was left out."""
+        self._screen.print(Text(self._console.left_out(lost)), soft_wrap=True)
 
     def _take(self, event: WireEvent) -> None:
         name = stream_of(event.source)

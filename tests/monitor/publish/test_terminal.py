@@ -26,6 +26,7 @@ from monitor.events import (
     WireEvent,
     Word,
 )
+from monitor.publish import lines
 from monitor.publish.terminal import Terminal
 from monitor.publish.wire import WireEncoder
 from stser_core.posterior import EmotionPosterior
@@ -204,6 +205,28 @@ def test_log_goes_above_the_picture_and_back_to_its_stream_in_the_end(
     stream.seek(0)
     assert "the microphone is gone" in stream.read()
     assert log.getvalue() == "afterwards\n"
+
+
+def test_what_a_terminal_that_stood_still_lost_is_said_above_the_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, lost, after = encoded(UTTERANCE, UTTERANCE, UTTERANCE)
+
+    async def main() -> str:
+        output = io.BytesIO()
+        stream = io.TextIOWrapper(output, "utf-8")
+        async with Terminal(stream, width=120) as terminal:
+            for event, room in ((before, 9), (lost, 0), (after, 9)):
+                monkeypatch.setattr(lines, "MOST_WAITING", room)
+                await written(terminal.lines)
+                start = output.tell()
+                terminal.publish(event)
+            await written(terminal.lines)
+            return output.getvalue()[start:].decode()
+
+    drawn = asyncio.run(main())
+    assert "mic: 1 lines were left out here" in drawn
+    assert drawn.index("\x1b[2K") < drawn.index("left out") < drawn.index("○ silence")
 
 
 def test_terminal_that_is_gone_does_not_stop_the_monitor() -> None:
