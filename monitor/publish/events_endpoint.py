@@ -222,7 +222,9 @@ class EventsEndpoint:
     ) -> bool:
         """Send some of what was missed of a source, and note how far; False where there was nothing."""
         subscription = subscriber.subscription
-        missed = self._journal.after(source, positions.setdefault(source, 0))
+        if source not in positions:  # nothing of it was kept when the subscriber came
+            positions[source] = self._journal.before_kept(source)
+        missed = self._journal.after(source, positions[source])
         for item in missed:
             positions[source] = item.last if isinstance(item, Lost) else item.sequence
             if isinstance(item, Lost):

@@ -220,8 +220,12 @@ class Journal:
         )
         if before:
             return max(int(sequence) for (sequence,) in before)
+        return self.before_kept(source)
+
+    def before_kept(self, source: str) -> int:
+        """Sequence before a source's oldest event that is kept; that of its newest where none is."""
         first = self._select("sequence", source, "sequence > 0 ORDER BY sequence LIMIT 1")
-        return min((int(sequence) for (sequence,) in first), default=1) - 1
+        return min((int(sequence) - 1 for (sequence,) in first), default=self.newest(source))
 
     def register(self, consumer: str) -> None:
         """Remember from now on what a consumer has had. One that is new has no need of what was before."""

@@ -674,3 +674,31 @@ def test_errors_that_only_the_other_side_can_cause_fill_no_log(
     connections.error("opening handshake failed")
     connections.error("connection handler failed")
     assert caplog.messages == ["connection handler failed"]
+
+
+def test_stream_of_which_nothing_was_kept_and_that_goes_on_during_the_past_is_told_from_there() -> (
+    None
+):
+    now = 1e9
+    *expired, news = encoded(*[SpeechBegan(1, 0)] * 6, stream="door")
+    past = numbered(3_000)  # more than the connection holds while nobody reads
+
+    async def main() -> list[str]:
+        nonlocal now
+        journal = Journal(None, "node", JournalSettings(max_age_h=1.0), lambda: now, lambda: now)
+        async with (
+            asyncio.timeout(DEADLINE_S),
+            journal,
+            on_port(WebSocketSettings(port=0), journal) as publisher,
+        ):
+            announce(journal, publisher, *expired)
+            now += 3_601
+            announce(journal, publisher, *past)
+            assert journal.sources == (past[0].source,)
+            async with subscribe(publisher, "?since=0", max_queue=1) as client:
+                await client.recv()
+                announce(journal, publisher, news)
+                told = [json.loads(await client.recv()) for _ in past]
+        return [event["type"] for event in told if event["source"] == news.source]
+
+    assert asyncio.run(main()) == ["org.stser.speech.started.v1"]
