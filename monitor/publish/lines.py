@@ -28,6 +28,8 @@ _ENOUGH_WAITING: Final = 64
 """Lines; from here on, streams that can wait do."""
 _GIVE_UP_S: Final = 2.0
 """On the way out, a reader that takes nothing for so long is given up."""
+_MOST_WAITS: Final = 5
+"""Of this length; then one that is slow is given up, too."""
 
 
 class Lines:
@@ -79,6 +81,7 @@ class Lines:
         for lost in self._lost.values():
             self._tell(lost)
         self._news.release()
+        n_waits = 0
         while not self._over:
             n_waiting = len(self._waiting)
             self._moved.clear()
@@ -87,8 +90,11 @@ class Lines:
                 async with asyncio.timeout(limit_s):
                     await self._moved.wait()
             except TimeoutError:
-                if len(self._waiting) == n_waiting:
-                    logger.warning("%d lines could not be written: nobody reads them", n_waiting)
+                n_waits += 1
+                if len(self._waiting) == n_waiting or n_waits == _MOST_WAITS:
+                    logger.warning(
+                        "%d lines could not be written: nobody reads them in time", self.waiting
+                    )
                     self._over = True
                     return
         self._thread.join()

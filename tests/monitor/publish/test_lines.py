@@ -23,6 +23,8 @@ from tests.support.happenings import UTTERANCE, encoded, numbered
 DEADLINE_S = 20.0
 EVENTS = numbered(2 * MOST_WAITING)
 MIC = EVENTS[0].source
+A_PIPE_FULL = 12
+"""Events."""
 LEFT = 60
 """More than the pipe and its reader's buffer hold, and not so many that streams would wait for the reader."""
 
@@ -108,6 +110,27 @@ def test_reader_that_stands_still_holds_up_neither_the_loop_nor_the_end(
         True
     ] * 2
     assert len(caplog.messages) == 2
+
+
+def test_reader_that_is_slow_does_not_hold_up_the_end_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lines, "_GIVE_UP_S", 0.05)
+
+    async def main() -> int:
+        async with asyncio.timeout(DEADLINE_S):
+            output = await JsonLines(writer).__aenter__()
+            for event in EVENTS:
+                output.publish(event)
+            leaving, n_read = asyncio.create_task(output.__aexit__()), 0
+            while not leaving.done():  # slowly, and always before it is given up
+                await reader.lines(A_PIPE_FULL)
+                n_read += A_PIPE_FULL
+                await asyncio.wait([leaving], timeout=0.01)
+            return n_read
+
+    with pipe() as (reader, writer):
+        assert asyncio.run(main()) < MOST_WAITING / 2
 
 
 def test_what_a_slow_reader_lost_is_told_where_it_was_lost() -> None:
