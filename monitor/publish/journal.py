@@ -366,7 +366,7 @@ class Journal:
         step_s = ahead_s - self._ahead_s
         if abs(step_s) > _CLOCK_WAS_SET_S:
             logger.info("the clock was set by %+.0f s; the journal follows", step_s)
-            self._storage.write(
+            self._storage.write_to_all(
                 # Those of an earlier run may have been written by a clock that was right.
                 lambda database: database.execute(
                     "UPDATE events SET at = min(at + ?, ?)", (step_s, now)
@@ -377,7 +377,7 @@ class Journal:
     def _take_back_the_future(self) -> None:
         """The clock of this run is behind that of the last one: nothing is younger than now."""
         now = self._clock()
-        self._storage.write(
+        self._storage.write_to_all(
             lambda database: database.execute(
                 "UPDATE events SET at = ? WHERE rowid > coalesce("
                 "(SELECT rowid FROM events WHERE at <= ? ORDER BY rowid DESC LIMIT 1), 0)",

@@ -49,6 +49,8 @@ class JournalStorage:
         self._disk: sqlite3.Connection | None = None
         self._failed_at: float | None = None
         """When the disk failed last; None while it works."""
+        self._owed: list[Callable[[sqlite3.Connection], object]] = []
+        """Changes that the disk is to have before what is in memory."""
         self._checkpoint: asyncio.Task[None] | None = None
 
     @property
@@ -109,6 +111,12 @@ class JournalStorage:
         with self.database:
             return change(self.database)
 
+    def write_to_all(self, change: Callable[[sqlite3.Connection], object]) -> None:
+        """The same where it is for every row: those on a disk that fails have it when it works again."""
+        self.write(change)
+        if self._failed_at is not None:
+            self._owed.append(change)
+
     def try_disk_again(self) -> None:
         """Where it failed a while ago: put there what is in memory alone, and go on there."""
         if self._failed_at is not None and self._ticks() - self._failed_at > _TRY_DISK_AGAIN_S:
@@ -143,11 +151,14 @@ class JournalStorage:
         memory = self.database
         try:
             with self._disk:
+                for change in self._owed:
+                    change(self._disk)
                 for table in COPIED:
                     copy(table, memory, self._disk)
         except sqlite3.Error:
             self._failed_at = self._ticks()
             return
         memory.close()
+        self._owed.clear()
         self.database, self._failed_at = self._disk, None
         logger.warning("the journal %s can be written again", self.path)

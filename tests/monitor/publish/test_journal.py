@@ -167,6 +167,39 @@ def test_clock_that_is_set_makes_events_neither_older_nor_younger(hours: int) ->
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_clock_that_is_set_while_the_disk_is_full_costs_no_event_on_it(
+    hours: int, tmp_path: Path
+) -> None:
+    now, ticks = 1e9, 0.0
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    async def main() -> None:
+        nonlocal now, ticks
+        settings = JournalSettings(max_age_h=1.0)
+        async with Journal(tmp_path / "j", "node", settings, lambda: now, lambda: ticks) as kept:
+            for event in EVENTS[:5]:
+                kept.append(event)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+            try:
+                now += hours * 3_600
+                kept.append(EVENTS[5])
+                assert not kept.durable
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            now, ticks = now + 31, 31.0
+            kept.append(EVENTS[6])
+            assert kept.durable
+            kept._expire()
+            assert sequences(kept.after(SOURCE, 0)) == list(range(1, 8))
+
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        asyncio.run(main())
+    finally:
+        signal.signal(signal.SIGXFSZ, before)
+
+
 def test_events_that_became_too_old_while_no_monitor_ran_are_gone_at_the_start(
     tmp_path: Path,
 ) -> None:
