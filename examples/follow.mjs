@@ -13,21 +13,24 @@ export async function* follow(url, { since, types, streams } = {}) {
     if (streams !== undefined) query.set("stream", streams.join(","));
     const socket = new WebSocket(`${url}/events?${query}`, "cloudevents.json");
     const waiting = [];
+    let opened = 0;
     let wake = () => {};
     const put = (item) => { waiting.push(item); wake(); };
-    socket.onmessage = ({ data }) => put(JSON.parse(data));
+    socket.onopen = () => { opened = Date.now(); };
+    socket.onmessage = ({ data }) => put([JSON.parse(data), Date.now() < opened + 500]);
     socket.onclose = socket.onerror = () => put(null);
     try {
       const begun = new Set();
       for (;;) {
         while (waiting.length === 0) await new Promise((resolve) => { wake = resolve; });
-        const event = waiting.shift();
-        if (event === null) break;
+        const item = waiting.shift();
+        if (item === null) break;
+        const [event, early] = item;
         if (event.specversion === undefined) continue; // the answer to a command
         wait = 500;
         const stream = event.source.split("/").at(-1);
         // The current state comes first, ahead of what was missed: nothing to go on after.
-        const ahead = !begun.has(stream) && event.type === "org.stser.emotion.state.v1";
+        const ahead = early && !begun.has(stream) && event.type === "org.stser.emotion.state.v1";
         begun.add(stream);
         const sequence = event.type === "org.stser.stream.gap.v1" ? event.data.to_sequence : event.sequence;
         if (sequence !== undefined && !ahead) {

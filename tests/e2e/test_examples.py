@@ -183,6 +183,32 @@ def test_client_in_javascript_is_told_only_news_however_many_streams_it_has_met(
     assert [line.split()[0].lstrip("0") for line in lines] == [*251 * ["1"], "2"]
 
 
+def test_client_in_javascript_goes_on_after_the_first_state_of_a_stream_that_had_none() -> None:
+    port, command = free_port(), in_node()
+    events = encoded(STATE, *[SpeechBegan(1, 0)] * 2)
+
+    async def main() -> list[str]:
+        async with (
+            asyncio.timeout(DEADLINE_S),
+            in_memory() as journal,
+            client(*command, f"ws://127.0.0.1:{port}") as seen,
+        ):
+            async with on_port(WebSocketSettings(port=port), journal) as publisher:
+                await subscribed(publisher)
+                await asyncio.sleep(0.6)  # what comes later is no welcome
+                announce(journal, publisher, events[0])
+                await seen.until(1, " emotion.state")
+            journal.append(events[1])
+            async with on_port(WebSocketSettings(port=port), journal) as publisher:
+                await subscribed(publisher)
+                announce(journal, publisher, events[2])
+                await seen.until(2, " speech.started")
+            return seen.lines
+
+    lines = asyncio.run(main())
+    assert [line.split()[0].lstrip("0") for line in lines] == ["1", "2", "3"]
+
+
 @contextmanager
 def serving_examples(took: Any) -> Iterator[int]:
     """The folder of examples over HTTP; what a page posts is handed over."""
