@@ -106,11 +106,16 @@ class Lines:
         """Lines that are not written yet."""
         return len(self._waiting)
 
+    @property
+    def full(self) -> bool:
+        """Whether what is said of a stream that cannot wait is left out."""
+        return self.waiting >= MOST_WAITING
+
     def takes(self, event: WireEvent) -> bool:
         """Whether there is room for what is to be said of an event; where there is none, it is lost."""
         if self._over:
             return False
-        if event.source not in self._patient and self.waiting >= MOST_WAITING:
+        if event.source not in self._patient and self.full:
             self._lose(event)
             return False
         lost = self._lost.pop(event.source, None)

@@ -143,9 +143,12 @@ class Terminal:
         """Write the line of an event, if it has one, and draw the present."""
         self._take(event)
         entry = self._console.entry(event)
-        if not self.lines.takes(event):
+        if entry is None:
+            if self.lines.full:
+                return  # a picture is no line: nothing is lost without it
+        elif not self.lines.takes(event):
             return
-        if entry is not None:
+        else:
             folded = Text.from_ansi(_folded(entry, self._screen.width))
             self._screen.print(folded, soft_wrap=True)
         self._live.update(self._present(), refresh=True)

@@ -210,13 +210,13 @@ def test_log_goes_above_the_picture_and_back_to_its_stream_in_the_end(
 def test_what_a_terminal_that_stood_still_lost_is_said_above_the_picture(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    before, lost, after = encoded(UTTERANCE, UTTERANCE, UTTERANCE)
+    before, lost, no_line, after = encoded(UTTERANCE, UTTERANCE, SpeechBegan(2, 0), UTTERANCE)
 
     async def main() -> str:
         output = io.BytesIO()
         stream = io.TextIOWrapper(output, "utf-8")
         async with Terminal(stream, width=120) as terminal:
-            for event, room in ((before, 9), (lost, 0), (after, 9)):
+            for event, room in ((before, 9), (lost, 0), (no_line, 0), (after, 9)):
                 monkeypatch.setattr(lines, "MOST_WAITING", room)
                 await written(terminal.lines)
                 start = output.tell()
