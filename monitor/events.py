@@ -204,7 +204,7 @@ class MonitorStarted:
     recogniser: str
     """Name of the recogniser's model, or ``off``."""
     embedded: bool
-    """Whether that model is the one in the package, which knows few words."""
+    """Whether that model is the one in the package, a small one."""
     notice: str
     recording: bool
     """Whether the audio is kept."""

@@ -204,7 +204,7 @@ export const TEXT = {
   journal: "Journal",
   durable: "on disk",
   volatile: "in memory, gone when the monitor ends",
-  embedded: "embedded, knows few words",
+  embedded: "small, in the package",
   fullModel: "full",
   noRecogniser: "off: the voice alone is judged",
   model: "Model",

@@ -519,7 +519,7 @@ def test_health_says_which_device_model_and_recogniser_hear(
             await expect(row).to_contain_text("long-talk.wav")
             await expect(row).to_contain_text("listening")
             main = dashboard.page.get_by_role("main")
-            await expect(main).to_contain_text("stser-tiny-en (embedded, knows few words)")
+            await expect(main).to_contain_text("stser-tiny-en (small, in the package)")
             await expect(main).to_contain_text("Clients1")
             await expect(main).to_contain_text("95 % within")
             await expect(main).to_contain_text("Journalin memory")
