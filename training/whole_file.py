@@ -32,10 +32,10 @@ def written_whole(path: Path) -> Iterator[Path]:
     Folders above are made. The draft's name ends as that of the file, for writers that go by it, and is each
     process' own. A link stays one, and a pipe or device is written as it is.
     """
-    path = path.resolve()
-    if path.exists() and not path.is_file():
+    if path.exists() and not path.is_file():  # where /dev/stdout leads is a name of nothing
         yield path
         return
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{os.getpid()}.{path.name}")
     try:

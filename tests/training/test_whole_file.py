@@ -35,6 +35,14 @@ def test_a_link_stays_one_and_a_pipe_is_written_as_it_is(tmp_path: Path) -> None
     os.close(reader)
 
 
+def test_what_a_link_of_the_kernel_leads_to_is_written_as_it_is() -> None:
+    reader, writer = os.pipe()
+    write_whole(Path(f"/dev/fd/{writer}"), "1")
+    assert os.read(reader, 9) == b"1"
+    os.close(reader)
+    os.close(writer)
+
+
 def test_a_write_that_fails_leaves_the_older_file_and_no_draft(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     write_whole(path, "older")
