@@ -31,7 +31,7 @@ from training.open_corpora import generator, read_noises
 from training.read_speech import ReadSpeech, hear_windows
 from training.settings import OpenSettings
 from training.surroundings import Surroundings
-from training.whole_file import written_whole
+from training.whole_file import check_place, written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +56,13 @@ def pretrain(
 
     Raises:
         CorpusError: A corpus is missing or damaged.
-        TrainingError: The teacher cannot be used, or there is one speaker alone.
+        TrainingError: The teacher cannot be used, there is one speaker alone, or ``keep`` cannot be written.
     """
     if keep is not None and keep.is_file():
         read = ReadSpeech.load(keep, settings)
     else:
+        if keep is not None:
+            check_place(keep, flag="--read")
         read = hear_windows(WhisperEar(folder, half=settings.lesson.half_precision), root, settings)
         if keep is not None:
             read.save(keep, settings)

@@ -10,7 +10,7 @@ from pathlib import Path
 from training.errors import TrainingError
 
 
-def check_place(path: Path, *, folder: bool = False) -> None:
+def check_place(path: Path, *, folder: bool = False, flag: str = "--out") -> None:
     """Stop before the work where its result, a file or a folder of files, cannot be written.
 
     Raises:
@@ -18,11 +18,11 @@ def check_place(path: Path, *, folder: bool = False) -> None:
     """
     place = next(each for each in (path, *path.parents) if each.exists())
     if place.is_dir() and place == path and not folder:
-        raise TrainingError(f"--out {path}: a folder, where a file is needed. Name another place.")
+        raise TrainingError(f"{flag} {path}: a folder, where a file is needed. Name another place.")
     if not place.is_dir() and (folder or place != path):
-        raise TrainingError(f"--out {path}: {place} is no folder. Name another place.")
+        raise TrainingError(f"{flag} {path}: {place} is no folder. Name another place.")
     if not os.access(place.parent if place.is_file() else place, os.W_OK):
-        raise TrainingError(f"--out {path}: nothing may be written there. Name another place.")
+        raise TrainingError(f"{flag} {path}: nothing may be written there. Name another place.")
 
 
 @contextmanager
