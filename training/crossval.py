@@ -57,7 +57,7 @@ from training.open_corpora import (
     read_text,
     text_files,
 )
-from training.run_record import begin, describe_corpus, digest_of
+from training.run_record import RECORD, begin, describe_corpus, differing, digest_of
 from training.settings import OpenSettings
 from training.speech_data import SpeechData
 from training.text_data import TextData
@@ -133,14 +133,35 @@ def _decided_by(
     speech: SpeechData, root: Path, settings: OpenSettings, teacher: VoiceTeacher
 ) -> dict[str, Any]:
     """All that the models of a run depend on, but the checkpoint, which the files of pairs name."""
-    elsewhere = ("name", "version", "pretraining", "distil")
     return {
-        "settings": {k: v for k, v in dataclasses.asdict(settings).items() if k not in elsewhere},
-        "corpus": describe_corpus(speech.utterances, root),
+        **_folds_by(speech, root, settings),
         "noise": digest_of(noise_files(root)),
         "text": digest_of(text_files(root, settings)),
         "teacher": teacher.digests(),
     }
+
+
+def _folds_by(speech: SpeechData, root: Path, settings: OpenSettings) -> dict[str, Any]:
+    elsewhere = ("name", "version", "pretraining", "distil")
+    return {
+        "settings": {k: v for k, v in dataclasses.asdict(settings).items() if k not in elsewhere},
+        "corpus": describe_corpus(speech.utterances, root),
+    }
+
+
+def check_folds(out: Path, speech: SpeechData, root: Path, settings: OpenSettings) -> None:
+    """Stop where the folds in ``out`` are not those of these settings and corpora.
+
+    Raises:
+        TrainingError: They are others, or there are none.
+    """
+    if not (out / RECORD).is_file():
+        raise TrainingError(f"{out}: no folds. Run stser-train crossval --out {out} first.")
+    if others := differing(out, _folds_by(speech, root, settings)):
+        raise TrainingError(
+            f"{out}: other folds, of which these settings would judge speakers that were trained on: "
+            f"{', '.join(others)}. Name its settings with --config, its corpora with --root."
+        )
 
 
 def _run_all(

@@ -20,7 +20,7 @@ from stser_core.fusion import StserModel
 from stser_core.tensors import load_model
 from training.channels import CLEAN, Channel, conditions
 from training.corpora.csv_manifest import read_rows
-from training.crossval import crossval_runs, load_speech
+from training.crossval import check_folds, crossval_runs, load_speech
 from training.errors import TrainingError
 from training.fit import trained_alike
 from training.folds import Fold, training_only
@@ -68,12 +68,13 @@ def robustness(
 
     Raises:
         CorpusError: A corpus is missing or damaged.
-        TrainingError: There is no noise, ``crossval`` is not done, or the settings would set other
-            speakers apart than the checkpoint's training did.
+        TrainingError: There is no noise, ``crossval`` is not done or was by other settings, or these would set
+            other speakers apart than the checkpoint's training did.
     """
     speech = read_speech(root, settings, cache, augmented=False)
     if checkpoint is None:
         judged = FOLDS
+        check_folds(crossval, speech, root, settings)
         models = [(run, load_speech(run, crossval)) for run in crossval_runs(speech, settings)]
     else:
         apart = training_only(speech.utterances, settings.validation_share, settings.seed)

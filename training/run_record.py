@@ -81,15 +81,33 @@ def begin(folder: Path, run: Mapping[str, Any], flag: str = "--out") -> None:
     record = json.loads(json.dumps({**run, "versions": versions()}))
     path = folder / RECORD
     if path.is_file():
-        kept = json.loads(path.read_text("utf-8"))
-        differing = _differing(kept, record)
-        if differing:
+        others = _differing(_kept(path), record)
+        if others:
             raise TrainingError(
-                f"{path}: another run began here: {', '.join(differing)}. Give {flag} another folder, "
+                f"{path}: another run began here: {', '.join(others)}. Give {flag} another folder, "
                 "or remove this one."
             )
         return
     write_whole(path, json.dumps(record, indent=1) + "\n")
+
+
+def differing(folder: Path, run: Mapping[str, Any]) -> list[str]:
+    """What of ``run``, a part of a record, the record in a folder says otherwise.
+
+    Raises:
+        TrainingError: There is no record, or it is damaged.
+    """
+    kept = _kept(folder / RECORD)
+    return _differing({key: kept.get(key) for key in run}, json.loads(json.dumps(run)))
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text("utf-8"))  # type: ignore[no-any-return]
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"{path}: no record of a run can be read ({error}). Remove its folder, and run again."
+        ) from error
 
 
 def _differing(kept: Any, ours: Any, where: str = "") -> list[str]:

@@ -267,6 +267,32 @@ def test_a_run_is_gone_on_with_by_its_own_settings_corpora_and_teacher_alone(
     assert (left_out / "left-out.json").read_bytes() == result
 
 
+def test_models_of_folds_are_asked_about_the_speakers_of_their_own_folds_alone(
+    checkpoint: Path,
+    root: Path,
+    tiny: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cache, folds, other = tmp_path / "cache", tmp_path / "folds", tmp_path / "other.toml"
+    other.write_text("seed = 7\n" + tiny.read_text("utf-8"), "utf-8")
+
+    def asked(config: Path) -> int:
+        flags = ["--config", config, "--root", root, "--cache", cache, "--crossval", folds]
+        return main(["robustness", *map(str, flags), "--out", str(tmp_path / "out")])
+
+    assert asked(tiny) == 2
+    assert f"Run stser-train crossval --out {folds} first." in capsys.readouterr().err
+    flags = ["--config", tiny, "--root", root, "--cache", cache, "--checkpoint", checkpoint]
+    assert main(["crossval", *map(str, flags), "--out", str(folds)]) == 0
+    assert asked(tiny) == 0
+    assert asked(other) == 2
+    assert "settings.seed is 1 there and 7 now. Name its settings" in capsys.readouterr().err
+    (folds / "run.json").write_text("{", "utf-8")
+    assert asked(tiny) == 2
+    assert "run.json: no record of a run can be read" in capsys.readouterr().err
+
+
 def test_pairs_are_judged_anew_where_the_text_branch_is_another(
     checkpoint: Path, left_out: Path, root: Path, tiny: Path, tmp_path: Path
 ) -> None:
@@ -490,6 +516,10 @@ def test_a_flag_that_would_change_nothing_is_refused(
         (["crossval", "--out", "/dev/null", "--root", "r"], "/dev/null is no folder. Name"),
         (["recogniser", "build", "--out", "/dev/null", "--root", "r"], "/dev/null is no folder."),
         (["recogniser", "evaluate", "--out", ".", "--root", "r"], "--out .: a folder, where"),
+        (
+            ["pretrain", "--read", ".", "--out", "o", "--teacher", "t", "--root", "r"],
+            "--read .: a folder, where",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_one_clear_line_and_exit_code_2(
