@@ -117,7 +117,7 @@ def score(recogniser: Recogniser, utterances: Iterable[Spoken], seed: int = 0) -
         heard = recogniser.recognise(samples)
         work_s = time.process_time() - begun
         errors, right = alignment(spoken.words, [word.word for word in heard])
-        for name in ("", *spoken.groups):
+        for name in dict.fromkeys(("", *spoken.groups)):
             one = scores.setdefault(name, Score())
             one.errors += errors
             one.words += len(spoken.words)

@@ -16,7 +16,7 @@ from tests.support.speech import spoken
 from tests.training.recogniser.conftest import WORDS
 from training.cli import main
 from training.errors import TrainingError
-from training.recogniser.evaluation import Recogniser
+from training.recogniser.evaluation import Recogniser, Spoken, score
 from training.recogniser.evaluation_sets import NEW, WORD_FOR_WORD, evaluation_sets
 from training.recogniser.prepare import material, prepare
 from training.recogniser.recipe import VALIDATION, best_epoch, training_run
@@ -160,3 +160,9 @@ def test_the_best_epoch_is_the_first_of_the_least_and_none_where_an_objective_is
     assert best_epoch([0.3, 0.2, 0.2], Path("run")) == 2
     with pytest.raises(TrainingError, match="run: the objective after epoch 2 is nan"):
         best_epoch([0.3, float("nan"), 0.2], Path("run"))
+
+
+def test_an_utterance_of_no_group_is_counted_once() -> None:
+    silence = np.zeros(8_000, np.float32)
+    scores = score(Recogniser(embedded_model()), [Spoken(("what", "now"), silence, ("",))])
+    assert (scores[""].words, scores[""].utterances) == (2, 1)
