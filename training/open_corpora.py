@@ -96,8 +96,17 @@ def noise_recordings(
 
 
 def noise_files(root: Path) -> list[Path]:
-    """All files of the noise, in order; none where there is no noise."""
-    return sorted(path for path in (root / NOISE_CORPUS).rglob("*") if path.is_file())
+    """The noise's manifest and recordings, in order; none where there is no noise.
+
+    Raises:
+        CorpusError: The manifest lacks a column.
+    """
+    manifest = root / NOISE_CORPUS / "manifest.csv"
+    if not manifest.is_file():
+        return []
+    return sorted(
+        [manifest, *(manifest.parent / row["path"] for row in read_rows(manifest, ("path",)))]
+    )
 
 
 def text_files(root: Path, settings: OpenSettings) -> list[Path]:

@@ -18,7 +18,7 @@ from training.channels import conditions
 from training.corpora import read_manifest
 from training.errors import CorpusError
 from training.front_end import LogMels, extract, load_audio, trim
-from training.open_corpora import noise_recordings
+from training.open_corpora import noise_files, noise_recordings
 from training.settings import SpeechTrainingSettings
 from training.speech_data import PLAIN, SpeechBatches, SpeechData
 from training.surroundings import Surroundings
@@ -169,6 +169,18 @@ def test_noise_that_training_hears_is_not_what_tests_hear(tmp_path: Path) -> Non
         (noise,) = noise_recordings(tmp_path, LogMelSettings(), test=test)
         np.testing.assert_allclose(noise, level, atol=1e-4)
     assert noise_recordings(tmp_path / "nowhere", LogMelSettings(), test=True) == []
+
+
+def test_a_run_depends_on_noise_that_lies_behind_a_link_and_on_nothing_that_no_row_names(
+    root: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "esc10"
+    folder.mkdir()
+    (folder / "audio").symlink_to(root / "esc10")
+    (folder / "manifest.csv").write_text("path,split\naudio/a.wav,fold1\n", "utf-8")
+    (folder / "notes.txt").write_text("of nobody's interest", "utf-8")
+    assert noise_files(tmp_path) == [folder / "audio" / "a.wav", folder / "manifest.csv"]
+    assert noise_files(tmp_path / "nowhere") == []
 
 
 def test_stereo_becomes_the_mean_of_its_channels(tmp_path: Path) -> None:
