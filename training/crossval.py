@@ -142,9 +142,11 @@ def _decided_by(
 
 
 def _folds_by(speech: SpeechData, root: Path, settings: OpenSettings) -> dict[str, Any]:
-    elsewhere = ("name", "version", "pretraining", "distil")
+    elsewhere = ("name", "version", "text", "pretraining", "distil")
+    decide = {k: v for k, v in dataclasses.asdict(settings).items() if k not in elsewhere}
+    text = {"corpora": settings.text.corpora, "tests": settings.text.tests}
     return {
-        "settings": {k: v for k, v in dataclasses.asdict(settings).items() if k not in elsewhere},
+        "settings": decide | {"text": text},  # the text branch is that of a checkpoint
         "corpus": describe_corpus(speech.utterances, root),
     }
 

@@ -267,6 +267,20 @@ def test_a_run_is_gone_on_with_by_its_own_settings_corpora_and_teacher_alone(
     assert (left_out / "left-out.json").read_bytes() == result
 
 
+def test_how_a_text_branch_would_be_trained_decides_nothing_of_folds_that_take_one(
+    checkpoint: Path, left_out: Path, root: Path, tiny: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text(
+        tiny.read_text("utf-8").replace("classifier_steps = 4", "classifier_steps = 5"), "utf-8"
+    )
+    flags = ["--config", other, "--root", root, "--cache", left_out, "--checkpoint", checkpoint]
+    result = (left_out / "left-out.json").read_bytes()
+    for out in (left_out, tmp_path / "anew"):
+        assert main(["left-out", *map(str, flags), "--out", str(out)]) == 0
+        assert (out / "left-out.json").read_bytes() == result
+
+
 def test_models_of_folds_are_asked_about_the_speakers_of_their_own_folds_alone(
     checkpoint: Path,
     root: Path,
