@@ -11,6 +11,8 @@ from bench.machine import describe_machine
 from bench.soak.audio import MixedAudio
 from bench.soak.clients import Ledger, Reader
 from bench.soak.resources import WARM_UP, Sample, slope
+from stser_core.checkpoint import read_manifest
+from stser_core.ensemble import DEFAULT_CHECKPOINT
 
 PAGE = Path(__file__).parents[2] / "docs" / "results" / "soak.md"
 MAX_SLOPE_MB_PER_HOUR = 2.0
@@ -70,10 +72,12 @@ class Report:
 def page(reports: list[Report], arguments: str, seed: int) -> str:
     """The results as Markdown, with the command that got them."""
     machine = describe_machine()
+    weights = read_manifest(DEFAULT_CHECKPOINT).description
     lines = [
         "# Soak",
         "",
-        f'`make soak ARGS="{arguments}"`, seed {seed}, on {machine["processor"]}, {machine["cores"]} cores.',
+        f'`make soak ARGS="{arguments}"`, seed {seed}, on {machine["processor"]}, {machine["cores"]} cores, with '
+        f"{weights.name} {weights.version}.",
         "",
     ]
     for report in reports:
