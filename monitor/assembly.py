@@ -160,12 +160,14 @@ def choose_journal(settings: MonitorSettings, node: str, *, offline: bool) -> Jo
         if not settings.websocket.enabled and settings.mqtt.url is None:
             kept = replace(kept, max_events=1)  # nobody can ask for what was missed
         return Journal(None, node, kept)
-    path = (
-        user_path(chosen, "journal.path")
-        if chosen
-        else journal_path(node, settings.stream_names[0])
-    )
-    return Journal(path, node, settings.journal, required=bool(chosen))
+    return Journal(journal_file(settings, node), node, settings.journal, required=bool(chosen))
+
+
+def journal_file(settings: MonitorSettings, node: str) -> Path:
+    """The journal of a live stream: the file that was named, else the user's."""
+    if settings.journal.path:
+        return user_path(settings.journal.path, "journal.path")
+    return journal_path(node, settings.stream_names[0])
 
 
 def choose_voice(settings: MonitorSettings, stream: str, source: AudioSource) -> VoiceFile | None:

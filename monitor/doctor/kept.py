@@ -5,10 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from monitor.assembly import choose_journal, host_name
+from monitor.assembly import choose_journal, host_name, journal_file
 from monitor.doctor.finding import Finding, Status, problem
 from monitor.errors import UsageError
-from monitor.publish.journal import journal_path
 from monitor.settings import MonitorSettings
 
 
@@ -17,7 +16,7 @@ async def journal(settings: MonitorSettings) -> Finding:
     if settings.journal.path == "off":
         return Finding("journal", Status.NOTE, "Off: events do not survive the monitor.")
     node = settings.node or host_name()
-    path = _path(settings, node)
+    path = journal_file(settings, node)
     try:
         if not _exists(path):
             return Finding("journal", Status.OK, f"{path} can be made.")
@@ -35,13 +34,6 @@ async def journal(settings: MonitorSettings) -> Finding:
             "Stop the other monitor, or name another file with --journal.",
         )
     return Finding("journal", Status.OK, f"{path} can be written.")
-
-
-def _path(settings: MonitorSettings, node: str) -> Path:
-    """The file that a live stream's events go to."""
-    if settings.journal.path:
-        return Path(settings.journal.path).expanduser()
-    return journal_path(node, settings.stream_names[0])
 
 
 def _exists(path: Path) -> bool:
