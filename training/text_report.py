@@ -52,13 +52,13 @@ def text_report(
         TrainingError: There is no flite, or Vosk cannot use its model.
     """
     lines = []
-    known = {
-        u.text
-        for corpus in settings.text.corpora
-        for u in _plain(read_texts(root / corpus / "train.csv"))
+    training = {
+        corpus: _plain(read_texts(root / corpus / "train.csv"))
+        for corpus in dict.fromkeys((*settings.text.corpora, *settings.text.tests))
     }
+    known = {u.text for corpus in settings.text.corpora for u in training[corpus]}
     for corpus in settings.text.tests:
-        trained, tested = (_plain(read_texts(root / corpus / f"{f}.csv")) for f in ("train", "dev"))
+        trained, tested = training[corpus], _plain(read_texts(root / corpus / "dev.csv"))
         order = np.random.default_rng(settings.seed).permutation(len(tested))[:sentences]
         some = [tested[i] for i in sorted(order)]
         found = recognised([(u.text or "").split() for u in some], recogniser)

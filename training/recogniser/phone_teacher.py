@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +12,7 @@ from training.hear import STEP, WhisperEar
 from training.recogniser.features import FRAMES_PER_S, SAMPLE_RATE_HZ, SUBSAMPLING, n_outputs
 from training.recogniser.settings import TeacherSettings
 from training.recogniser.styles import between
+from training.run_record import digest_of
 
 _HOP: Final = SAMPLE_RATE_HZ // FRAMES_PER_S
 _WINDOW: Final = 400
@@ -31,11 +31,8 @@ class PhoneTeacher:
         self._ear = WhisperEar(folder, half=settings.half_precision)
         self._ear.check([settings.layer])
         self._settings = settings
-        weights = hashlib.sha256()
-        for path in sorted(folder.glob("*.safetensors")):
-            with path.open("rb") as file:
-                weights.update(hashlib.file_digest(file, "sha256").digest())
-        self.digest = f"{settings.layer} {settings.half_precision} {weights.hexdigest()}"
+        weights = digest_of(sorted(folder.glob("*.safetensors")))
+        self.digest = f"{settings.layer} {settings.half_precision} {weights}"
         """Of all that its states depend on."""
 
     def states(self, samples: NDArray[np.float32]) -> NDArray[np.float16]:
